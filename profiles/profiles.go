@@ -1,0 +1,57 @@
+// Package profiles says what is measured: a topology and its settings, and how
+// its nodes are started, watched and stopped. For Go and Java nodes alike it
+// writes a Java-style config file, starts a process, waits for its ready line,
+// watches it and stops it; it imports no part of refbroker.
+package profiles
+
+import (
+	"context"
+	"time"
+)
+
+// Kind says who runs the nodes.
+type Kind string
+
+// The kinds of target.
+const (
+	Go       Kind = "go"       // this binary, started again as a node
+	Java     Kind = "java"     // Apache RocketMQ in Java
+	External Kind = "external" // somebody else's: addresses given, nothing is started
+)
+
+// Node is one process of a target.
+type Node struct {
+	Name    string // "namesrv", "broker-a", …
+	Role    string // namesrv, broker
+	Address string // host:port of its remoting port
+	Version string
+	PID     int // 0 for external nodes
+	Command string
+	Log     string // path of its captured output
+	Data    string // its data folder
+}
+
+// Exit tells that a node's process ended although nobody asked it to.
+type Exit struct {
+	Node Node
+	At   time.Time
+	Err  error // how it ended, with the last lines of its log
+}
+
+// Cluster is a running target.
+type Cluster interface {
+	NameServers() []string
+	Nodes() []Node
+	// Exits delivers unexpected deaths; it is closed by Stop.
+	Exits() <-chan Exit
+	// Stop ends every process that Start began (SIGTERM, then SIGKILL after a
+	// bounded wait) and removes temporary data. It may be called twice.
+	Stop(ctx context.Context) error
+}
+
+// Options of a start.
+type Options struct {
+	Dir       string            // for node logs and configuration; the run's folder
+	Data      string            // for the nodes' data; empty: a temporary folder, removed by Stop
+	Overrides map[string]string // broker settings that win over the profile's (--set broker.KEY=VALUE)
+}
