@@ -57,9 +57,10 @@ type Field struct{ Key, Value string }
 // Fields are the extFields of a command in the order of the wire. Null values are absent.
 type Fields []Field
 
-// Get returns the value of key and whether it is there.
+// Get returns the value of key and whether it is there. Of a key that was sent
+// twice the last value counts, as in Java's map.
 func (f Fields) Get(key string) (string, bool) {
-	for i := range f {
+	for i := len(f) - 1; i >= 0; i-- {
 		if f[i].Key == key {
 			return f[i].Value, true
 		}
@@ -69,7 +70,7 @@ func (f Fields) Get(key string) (string, bool) {
 
 // Set replaces or appends the value of key.
 func (f *Fields) Set(key, value string) {
-	for i := range *f {
+	for i := len(*f) - 1; i >= 0; i-- {
 		if (*f)[i].Key == key {
 			(*f)[i].Value = value
 			return
