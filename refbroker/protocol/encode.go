@@ -20,15 +20,15 @@ import (
 //
 // The binary header, as in RocketMQSerializable:
 //
-//	     0      2  code
-//	     2      1  language
-//	     3      2  version
-//	     5      4  opaque
-//	     9      4  flag
-//	    13      4  length of the remark, 0 for none
-//	    17      r  remark
-//	  17+r      4  bytes of the fields
-//	  21+r         fields: key length (2), key, value length (4), value
+//	   0      2  code
+//	   2      1  language
+//	   3      2  version
+//	   5      4  opaque
+//	   9      4  flag
+//	  13      4  length of the remark, 0 for none
+//	  17      r  remark
+//	17+r      4  bytes of the fields
+//	21+r         fields: key length (2), key, value length (4), value
 const (
 	lengthBytes       = 4
 	prefixBytes       = 8
