@@ -1,0 +1,137 @@
+package store
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Values of Config.FlushDiskType.
+const (
+	AsyncFlush = "ASYNC_FLUSH"
+	SyncFlush  = "SYNC_FLUSH"
+)
+
+// Config holds the keys of Java's MessageStoreConfig that the store honours,
+// under their Java names. Sizes are bytes, intervals milliseconds.
+type Config struct {
+	StorePathRootDir   string `conf:"storePathRootDir"`   // default $HOME/store, filled in by the daemon
+	StorePathCommitLog string `conf:"storePathCommitLog"` // default <root>/commitlog
+
+	MappedFileSizeCommitLog    int64 `conf:"mappedFileSizeCommitLog"`
+	MappedFileSizeConsumeQueue int64 `conf:"mappedFileSizeConsumeQueue"` // rounded up to whole units of 20
+
+	FlushDiskType                     string `conf:"flushDiskType"`
+	SyncFlushTimeout                  int64  `conf:"syncFlushTimeout"`
+	FlushIntervalCommitLog            int64  `conf:"flushIntervalCommitLog"`
+	FlushCommitLogLeastPages          int    `conf:"flushCommitLogLeastPages"` // pages of 4 KiB
+	FlushCommitLogThoroughInterval    int64  `conf:"flushCommitLogThoroughInterval"`
+	FlushCommitLogTimed               bool   `conf:"flushCommitLogTimed"`
+	WakeFlushWhenPutMessage           bool   `conf:"wakeFlushWhenPutMessage"`
+	FlushIntervalConsumeQueue         int64  `conf:"flushIntervalConsumeQueue"`
+	FlushConsumeQueueLeastPages       int    `conf:"flushConsumeQueueLeastPages"`
+	FlushConsumeQueueThoroughInterval int64  `conf:"flushConsumeQueueThoroughInterval"`
+
+	MaxMessageSize              int   `conf:"maxMessageSize"` // of a body
+	CheckCRCOnRecover           bool  `conf:"checkCRCOnRecover"`
+	OSPageCacheBusyTimeOutMills int64 `conf:"osPageCacheBusyTimeOutMills"`
+
+	MessageIndexEnable bool `conf:"messageIndexEnable"`
+	MaxHashSlotNum     int  `conf:"maxHashSlotNum"`
+	MaxIndexNum        int  `conf:"maxIndexNum"`
+	MaxMsgsNumBatch    int  `conf:"maxMsgsNumBatch"`
+	DefaultQueryMaxNum int  `conf:"defaultQueryMaxNum"`
+
+	MaxTransferBytesOnMessageInMemory int64 `conf:"maxTransferBytesOnMessageInMemory"`
+	MaxTransferCountOnMessageInMemory int   `conf:"maxTransferCountOnMessageInMemory"`
+	MaxTransferBytesOnMessageInDisk   int64 `conf:"maxTransferBytesOnMessageInDisk"`
+	MaxTransferCountOnMessageInDisk   int   `conf:"maxTransferCountOnMessageInDisk"`
+	AccessMessageInMemoryMaxRatio     int   `conf:"accessMessageInMemoryMaxRatio"` // percent of the machine's memory
+	MaxFilterMessageSize              int   `conf:"maxFilterMessageSize"`          // bytes of consume queue scanned by one read
+
+	MessageDelayLevel string `conf:"messageDelayLevel"`
+}
+
+// DefaultConfig returns Java's defaults, without paths.
+func DefaultConfig() Config {
+	return Config{
+		MappedFileSizeCommitLog:           1 << 30,
+		MappedFileSizeConsumeQueue:        300_000 * cqUnitSize,
+		FlushDiskType:                     AsyncFlush,
+		SyncFlushTimeout:                  5000,
+		FlushIntervalCommitLog:            500,
+		FlushCommitLogLeastPages:          4,
+		FlushCommitLogThoroughInterval:    10_000,
+		FlushCommitLogTimed:               true,
+		FlushIntervalConsumeQueue:         1000,
+		FlushConsumeQueueLeastPages:       2,
+		FlushConsumeQueueThoroughInterval: 60_000,
+		MaxMessageSize:                    4 << 20,
+		CheckCRCOnRecover:                 true,
+		OSPageCacheBusyTimeOutMills:       1000,
+		MessageIndexEnable:                true,
+		MaxHashSlotNum:                    5_000_000,
+		MaxIndexNum:                       20_000_000,
+		MaxMsgsNumBatch:                   64,
+		DefaultQueryMaxNum:                32,
+		MaxTransferBytesOnMessageInMemory: 256 << 10,
+		MaxTransferCountOnMessageInMemory: 32,
+		MaxTransferBytesOnMessageInDisk:   64 << 10,
+		MaxTransferCountOnMessageInDisk:   8,
+		AccessMessageInMemoryMaxRatio:     40,
+		MaxFilterMessageSize:              16_000,
+		MessageDelayLevel:                 "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
+	}
+}
+
+// check reports the first setting that the store cannot work with, and brings
+// the others into the form that the store uses.
+func (c *Config) check() error {
+	if c.StorePathRootDir == "" {
+		return fmt.Errorf("storePathRootDir is empty")
+	}
+	if c.StorePathCommitLog == "" {
+		c.StorePathCommitLog = c.StorePathRootDir + "/commitlog"
+	}
+	if c.FlushDiskType != AsyncFlush && c.FlushDiskType != SyncFlush {
+		return fmt.Errorf("flushDiskType is %q, want %s or %s", c.FlushDiskType, AsyncFlush, SyncFlush)
+	}
+	c.MappedFileSizeConsumeQueue = (c.MappedFileSizeConsumeQueue + cqUnitSize - 1) / cqUnitSize * cqUnitSize
+	for _, v := range []struct {
+		key    string
+		n, min int64
+	}{
+		{"mappedFileSizeCommitLog", c.MappedFileSizeCommitLog, 1 << 10},
+		{"mappedFileSizeConsumeQueue", c.MappedFileSizeConsumeQueue, cqUnitSize},
+		{"maxHashSlotNum", int64(c.MaxHashSlotNum), 1},
+		{"maxIndexNum", int64(c.MaxIndexNum), 2},
+		{"maxMessageSize", int64(c.MaxMessageSize), 1},
+		{"flushIntervalCommitLog", c.FlushIntervalCommitLog, 1},
+		{"flushIntervalConsumeQueue", c.FlushIntervalConsumeQueue, 1},
+		{"syncFlushTimeout", c.SyncFlushTimeout, 1},
+	} {
+		if v.n < v.min {
+			return fmt.Errorf("%s is %d, want at least %d", v.key, v.n, v.min)
+		}
+	}
+	_, err := ParseDelayLevels(c.MessageDelayLevel)
+	return err
+}
+
+// ParseDelayLevels returns the delay of each level; level 1 is the first.
+func ParseDelayLevels(s string) ([]time.Duration, error) {
+	units := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}
+	var levels []time.Duration
+	for _, word := range strings.Fields(s) {
+		unit, ok := units[word[len(word)-1]]
+		n, err := strconv.ParseInt(word[:len(word)-1], 10, 32)
+		if !ok || err != nil || n < 0 {
+			return nil, fmt.Errorf("messageDelayLevel has %q, want a number and one of s, m, h, d", word)
+		}
+		levels = append(levels, time.Duration(n)*unit)
+	}
+	return levels, nil
+}
+
+func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
