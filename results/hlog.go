@@ -16,7 +16,8 @@ import (
 )
 
 // Names of the interval logs of a run; the file of each is NAME.hlog. Values
-// are microseconds. The tag of a line is the phase that its samples belong to.
+// are microseconds. A line is one interval of the run; its tag, if it has one, is
+// the phase that its samples belong to.
 const (
 	LogSend        = "send"         // latency of acknowledged sends, from the intended time
 	LogSendService = "send-service" // the same sends, from the actual call
@@ -37,12 +38,16 @@ const (
 // StartTimestamp and Interval_Length are seconds, the former since BaseTime.
 // Interval_Max is milliseconds here (it is for people; readers take the maximum
 // from the histogram). The last column is the base64 of a V2 compressed
-// histogram. A line without a tag has no Tag= field.
+// histogram. A line without a tag has no Tag= field. The HistogramLogProcessor
+// of the Java library sums up the lines without a tag, or those of one -tag:
+//
+//	HistogramLogProcessor -i send.hlog -outputValueUnitRatio 1000
 
 // Interval is one line of an interval log.
 type Interval struct {
 	Tag        string // phase, empty when the line has none
 	Start, End time.Time
+	Offset     time.Duration // of Start, since the start of the run (the log's BaseTime)
 	Histogram  *hdrhistogram.Histogram
 }
 
@@ -50,7 +55,7 @@ type Interval struct {
 func logHeader(name string, base time.Time) []byte {
 	var b bytes.Buffer
 	sec := float64(base.UnixMilli()) / 1000
-	fmt.Fprintf(&b, "#[rmqbench %s, microseconds; the tag is the phase]\n", name)
+	fmt.Fprintf(&b, "#[rmqbench %s, microseconds]\n", name)
 	b.WriteString("#[Histogram log format version 1.3]\n")
 	fmt.Fprintf(&b, "#[StartTime: %.3f (seconds since epoch), %s]\n", sec, base.UTC().Format(time.RFC3339))
 	fmt.Fprintf(&b, "#[BaseTime: %.3f (seconds since epoch)]\n", sec)
@@ -158,6 +163,7 @@ func parseInterval(line string, base float64) (Interval, error) {
 		return i, fmt.Errorf("length of interval: %w", err)
 	}
 	i.Start, i.End = seconds(base+start), seconds(base+start+length)
+	i.Offset = i.Start.Sub(seconds(base))
 	if i.Histogram, err = hdrhistogram.Decode([]byte(part[3])); err != nil {
 		return i, fmt.Errorf("histogram: %w", err)
 	}

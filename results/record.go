@@ -167,7 +167,7 @@ func (r *Record) byPhase(name string) map[string]*hdrhistogram.Histogram {
 	err := r.Intervals(name, func(i Interval) error {
 		phase := i.Tag
 		if phase == "" {
-			phase = r.phaseAt(i.Start.Sub(r.Run.Started).Milliseconds())
+			phase = r.phaseAt(i.Offset.Milliseconds())
 		}
 		if sums[phase] == nil {
 			sums[phase] = NewHistogram()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -73,8 +74,8 @@ func checkRecovered(t *testing.T, r *Record) {
 	if l := r.Run.Generator.Lateness; l.Count != 603 || l.Max != 10 {
 		t.Errorf("lateness %+v", l)
 	}
-	if !r.Run.Finished.Equal(second(3)) {
-		t.Errorf("finished %v", r.Run.Finished)
+	if !r.Run.Started.Equal(t0) || !r.Run.Finished.Equal(second(3)) {
+		t.Errorf("from %v to %v", r.Run.Started, r.Run.Finished)
 	}
 }
 
@@ -121,7 +122,8 @@ func TestKilledWriter(t *testing.T) {
 }
 
 func killedWriter(dir string) {
-	w, err := Create(dir, &Run{Started: t0})
+	// The folder is made a while before the load begins.
+	w, err := Create(dir, &Run{Started: t0.Add(-1700 * time.Millisecond)})
 	if err == nil {
 		err = write(w)
 	}

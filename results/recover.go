@@ -1,6 +1,7 @@
 package results
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -16,6 +17,7 @@ const errorUnnamed = "failed (kind not known)"
 // is left alone.
 func (r *Record) recoverPhases() {
 	r.Recovered = true
+	r.alignStart()
 	for _, p := range phasesOf(r.Points) {
 		i := slices.IndexFunc(r.Run.Phases, func(q Phase) bool { return q.Name == p.Name })
 		switch {
@@ -37,6 +39,23 @@ func (r *Record) recoverPhases() {
 		r.Run.Finished = r.Run.Started.Add(time.Duration(r.Points[n-1].EndMillis) * time.Millisecond)
 	}
 	r.Run.Verdict.Status = Incomplete
+}
+
+// errStop ends a walk over a log.
+var errStop = errors.New("stop")
+
+// alignStart takes the start of the load from the logs: the early summary only
+// knows when the folder was made.
+func (r *Record) alignStart() {
+	for _, name := range r.Logs() {
+		err := r.Intervals(name, func(i Interval) error {
+			r.Run.Started = i.Start.Add(-i.Offset)
+			return errStop
+		})
+		if errors.Is(err, errStop) {
+			return
+		}
+	}
 }
 
 // phasesOf sums the points up by phase, in the order in which they appear.

@@ -73,10 +73,11 @@ func NewDir(root, id string) (string, error) {
 // may be called from any goroutine.
 type Writer struct {
 	dir      string
-	base     time.Time
 	mu       sync.Mutex
 	timeline *os.File
 	logs     map[string]*os.File
+	base     time.Time     // what the times of the logs count from
+	last     time.Duration // end of the last point
 }
 
 // Create begins the record of run in dir, which must exist or be creatable and
@@ -122,15 +123,21 @@ func (w *Writer) Point(p Point) error {
 	if _, err := w.timeline.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("write the timeline: %w", err)
 	}
+	w.last = time.Duration(p.EndMillis) * time.Millisecond
 	return nil
 }
 
 // Interval appends the histogram of one interval to the log called name, and
 // creates the log with the first. The tag of h goes along. An empty histogram
-// is written too: it says that nothing happened.
+// is written too: it says that nothing happened. The first interval, when it
+// follows the point that ends with it, tells when the load began; the times of
+// all logs count from there, as those of the timeline do.
 func (w *Writer) Interval(name string, start, end time.Time, h *hdrhistogram.Histogram) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.logs) == 0 && w.last > 0 {
+		w.base = end.Add(-w.last)
+	}
 	line, err := logLine(w.base, start, end, h.Tag(), h)
 	if err != nil {
 		return fmt.Errorf("histogram log %s: %w", name, err)
