@@ -1,0 +1,333 @@
+package workloads
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// What a workload file may be at most. A workload is a page of text.
+const (
+	maxFileSize = 64 << 10
+	maxDepth    = 24 // the language needs seven levels
+)
+
+type nodeKind uint8
+
+const (
+	nullNode nodeKind = iota
+	scalarNode
+	mapNode
+	listNode
+)
+
+func (k nodeKind) String() string {
+	return [...]string{"nothing", "a single value", "a mapping (`key: value`)", "a list"}[k]
+}
+
+// span is a place in the file (set 0) or in the set-th --set.
+type span struct{ set, line, column, width int }
+
+// node is a YAML value without the liberties of YAML: no anchors, tags or types.
+type node struct {
+	kind    nodeKind
+	at      span
+	text    string // scalar, as written, quotes undone
+	quoted  bool   // it was quoted, and must be again
+	entries []entry
+	items   []*node
+}
+
+type entry struct {
+	key   string
+	at    span
+	value *node
+}
+
+func (n *node) get(key string) *node {
+	if i := n.index(key); i >= 0 {
+		return n.entries[i].value
+	}
+	return nil
+}
+
+func (n *node) index(key string) int {
+	return slices.IndexFunc(n.entries, func(e entry) bool { return e.key == key })
+}
+
+// parseTree reads one YAML document. set and column say where text stands when
+// it is the value of a --set. Mistakes go to d; the tree is nil when nothing
+// could be read.
+func (d *decoder) parseTree(text string, set, column int) *node {
+	place := func(at span) span {
+		at.set = set
+		if set > 0 {
+			at.line, at.column = 0, at.column+column-1
+		}
+		return at
+	}
+	tokens, ok := d.tokens(text, place)
+	if !ok {
+		return nil
+	}
+	file, err := parseTokens(tokens)
+	if err != nil {
+		d.syntaxError(err, place)
+		return nil
+	}
+	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
+		return &node{at: place(span{line: 1, column: 1, width: 1})}
+	}
+	b := treeBuilder{d: d, place: place}
+	return b.build(file.Docs[0].Body, place(span{line: 1, column: 1, width: 1}), 0)
+}
+
+// parseTokens shields us from panics of the parser: the file is a stranger's.
+func parseTokens(tokens token.Tokens) (file *ast.File, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			file, err = nil, fmt.Errorf("this is not YAML that can be read (%v)", r)
+		}
+	}()
+	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+}
+
+func tokenize(text string) (tokens token.Tokens, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			tokens, err = nil, fmt.Errorf("this is not YAML that can be read (%v)", r)
+		}
+	}()
+	return lexer.Tokenize(text), nil
+}
+
+// tokens splits text and refuses what the language leaves out of YAML, before
+// the recursive parser sees it: whatever nests or multiplies without end.
+func (d *decoder) tokens(text string, place func(span) span) (token.Tokens, bool) {
+	tokens, err := tokenize(text)
+	if err != nil {
+		d.report(place(span{line: 1, column: 1, width: 1}), "", err.Error(), "")
+		return nil, false
+	}
+	before := len(d.errs.List)
+	depth, dashes, colons, line := 0, 0, 0, 0
+	for i, tk := range tokens {
+		at := place(tokenSpan(tk))
+		if tk.Position.Line != line {
+			line, dashes, colons = tk.Position.Line, 0, 0
+		}
+		switch tk.Type {
+		case token.MappingStartType, token.SequenceStartType:
+			depth++
+		case token.MappingEndType, token.SequenceEndType:
+			depth = max(depth-1, 0)
+		case token.SequenceEntryType:
+			dashes++
+		case token.MappingValueType:
+			if depth == 0 {
+				colons++
+			}
+		}
+		if depth > maxDepth || dashes > maxDepth || colons > maxDepth || tk.Position.Column > 4096 && set0(at) {
+			d.report(at, "", "nested too deeply", "a workload needs no more than seven levels")
+			return nil, false
+		}
+		if message, hint := foreign(tk, i, tokens); message != "" {
+			d.report(at, "", message, hint)
+		}
+	}
+	return tokens, len(d.errs.List) == before
+}
+
+func set0(at span) bool { return at.set == 0 }
+
+// foreign says what is wrong with a token that YAML has and the language has not.
+func foreign(tk *token.Token, i int, tokens token.Tokens) (message, hint string) {
+	switch tk.Type {
+	case token.AnchorType, token.AliasType:
+		if tk.Type == token.AliasType && i+1 < len(tokens) {
+			return "anchors (`&`) and aliases (`*`) are not part of the language", "to write an asterisk, quote it: `\"*\"`"
+		}
+		return "anchors (`&`) and aliases (`*`) are not part of the language", "write the value out where it is needed"
+	case token.TagType:
+		return "YAML tags (`!`) are not part of the language", "leave the tag away, or quote the value"
+	case token.DirectiveType:
+		return "YAML directives (`%`) are not part of the language", "leave the line away"
+	case token.MergeKeyType:
+		return "merge keys (`<<`) are not part of the language", "write the values out where they are needed"
+	case token.MappingKeyType:
+		return "complex keys (`?`) are not part of the language", "write `key: value`"
+	case token.DocumentHeaderType:
+		if i > 0 {
+			return "a second YAML document starts here", "one file holds one workload"
+		}
+	}
+	return "", ""
+}
+
+func tokenSpan(tk *token.Token) span {
+	width := utf8.RuneCountInString(tk.Value)
+	switch tk.Type {
+	case token.SingleQuoteType, token.DoubleQuoteType:
+		width += 2
+	}
+	return span{line: tk.Position.Line, column: tk.Position.Column, width: max(width, 1)}
+}
+
+// syntaxError reports an error of the YAML parser at its token.
+func (d *decoder) syntaxError(err error, place func(span) span) {
+	var se *yaml.SyntaxError
+	at, message := span{line: 1, column: 1, width: 1}, err.Error()
+	if errors.As(err, &se) {
+		message = se.Message
+		if se.Token != nil && se.Token.Position != nil {
+			at = tokenSpan(se.Token)
+		}
+	}
+	d.report(place(at), "", "not valid YAML: "+message, syntaxHint(message))
+}
+
+// syntaxHint turns the commonest complaints of the parser into advice.
+func syntaxHint(message string) string {
+	for _, h := range []struct{ part, hint string }{
+		{"unexpected key name", "a colon needs a space behind it: `key: value`"},
+		{"mapping value is not allowed", "check the indentation of this line, and quote a value that has `: ` in it"},
+		{"value is not allowed in this context", "check the indentation: lines of one level start in one column"},
+		{"must be specified", "a `{` or `[` before this place is not closed"},
+		{"not found", "close what was opened here"},
+		{"end character", "close the quotes on the same line"},
+		{"reserved character", "quote the value"},
+		{"cannot start any token", "indent with spaces and quote unusual characters"},
+	} {
+		if strings.Contains(message, h.part) {
+			return h.hint
+		}
+	}
+	return "check the indentation and the quotes around this place"
+}
+
+// treeBuilder turns the AST into nodes.
+type treeBuilder struct {
+	d     *decoder
+	place func(span) span
+}
+
+func (b treeBuilder) build(n ast.Node, at span, depth int) *node {
+	if depth > maxDepth {
+		b.d.report(at, "", "nested too deeply", "a workload needs no more than seven levels")
+		return &node{at: at}
+	}
+	switch n := n.(type) {
+	case nil:
+		return &node{at: at}
+	case *ast.NullNode:
+		return &node{at: at}
+	case *ast.MappingNode:
+		return b.mapping(n.Values, b.mappingSpan(n, at), depth)
+	case *ast.MappingValueNode:
+		return b.mapping([]*ast.MappingValueNode{n}, at, depth)
+	case *ast.SequenceNode:
+		list := &node{kind: listNode, at: at}
+		if n.Start != nil && n.IsFlowStyle {
+			list.at = b.place(tokenSpan(n.Start))
+		}
+		for _, v := range n.Values {
+			list.items = append(list.items, b.build(v, list.at, depth+1))
+		}
+		return list
+	case *ast.LiteralNode:
+		return &node{kind: scalarNode, at: b.place(tokenSpan(n.Start)), text: n.Value.Value, quoted: true}
+	}
+	return b.scalar(n, at)
+}
+
+func (b treeBuilder) mappingSpan(n *ast.MappingNode, at span) span {
+	if n.IsFlowStyle && n.Start != nil {
+		return b.place(tokenSpan(n.Start))
+	}
+	return at
+}
+
+func (b treeBuilder) scalar(n ast.Node, at span) *node {
+	tk := n.GetToken()
+	if tk == nil {
+		return &node{at: at}
+	}
+	quoted := tk.Type == token.SingleQuoteType || tk.Type == token.DoubleQuoteType
+	if tk.Position != nil {
+		at = b.place(tokenSpan(tk))
+	}
+	return &node{kind: scalarNode, at: at, text: tk.Value, quoted: quoted}
+}
+
+func (b treeBuilder) mapping(values []*ast.MappingValueNode, at span, depth int) *node {
+	m := &node{kind: mapNode, at: at}
+	seen := map[string]int{}
+	for _, v := range values {
+		key := b.scalar(v.Key, at)
+		if key.kind != scalarNode {
+			b.d.report(key.at, "", "this key cannot be read", "write `key: value`")
+			continue
+		}
+		value := b.build(v.Value, key.at, depth+1)
+		if line, twice := seen[key.text]; twice {
+			b.d.report(key.at, key.text, fmt.Sprintf("%s is here twice", quoted(key.text)), firstUse(line))
+			continue
+		}
+		seen[key.text] = key.at.line
+		m.entries = append(m.entries, entry{key: key.text, at: key.at, value: value})
+	}
+	return m
+}
+
+func firstUse(line int) string {
+	if line == 0 {
+		return "keep one of the two"
+	}
+	return fmt.Sprintf("it is first used in line %d; give this one another name, or leave one away", line)
+}
+
+// checkText refuses what is no text at all. It reports at most one mistake.
+func (d *decoder) checkText(text []byte) bool {
+	start := span{line: 1, column: 1, width: 1}
+	switch {
+	case len(text) > maxFileSize:
+		d.report(span{}, "", fmt.Sprintf("the file has more than %d KiB", maxFileSize>>10), "a workload is a page of text; is this the right file?")
+	case len(bytes.TrimSpace(text)) == 0:
+		d.report(span{}, "", "the file is empty", "a workload needs at least `phases:` with one phase")
+	case bytes.IndexByte(text, 0) >= 0:
+		d.report(span{}, "", "the file is not text", "a workload is a YAML file; is this the right one?")
+	case !utf8.Valid(text):
+		d.report(invalidUTF8(text), "", "the file is not UTF-8", "save it as UTF-8")
+	case bytes.HasPrefix(text, []byte("\ufeff")):
+		d.report(start, "", "the file starts with a byte order mark", "save it as UTF-8 without BOM")
+	default:
+		return true
+	}
+	return false
+}
+
+func invalidUTF8(text []byte) span {
+	at := span{line: 1, column: 1, width: 1}
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		if r == utf8.RuneError && n == 1 {
+			break
+		}
+		at.column++
+		if r == '\n' {
+			at.line, at.column = at.line+1, 1
+		}
+		text = text[n:]
+	}
+	return at
+}
