@@ -2,6 +2,9 @@
 // its nodes are started, watched and stopped. For Go and Java nodes alike it
 // writes a Java-style config file, starts a process, waits for its ready line,
 // watches it and stops it; it imports no part of refbroker.
+//
+// A profile is a YAML file. The library in the binary has go-single, java-single
+// and external; Load takes one of these names or the path of a file.
 package profiles
 
 import (
@@ -17,6 +20,12 @@ const (
 	Go       Kind = "go"       // this binary, started again as a node
 	Java     Kind = "java"     // Apache RocketMQ in Java
 	External Kind = "external" // somebody else's: addresses given, nothing is started
+)
+
+// Roles of nodes.
+const (
+	RoleNameServer = "namesrv"
+	RoleBroker     = "broker"
 )
 
 // Node is one process of a target.
@@ -42,10 +51,15 @@ type Exit struct {
 type Cluster interface {
 	NameServers() []string
 	Nodes() []Node
+	// Settings returns what the nodes were told: every key written into their
+	// config files, as "broker-a.flushDiskType", and how their processes were
+	// started, as "java.heap". It is empty for an external target.
+	Settings() map[string]string
 	// Exits delivers unexpected deaths; it is closed by Stop.
 	Exits() <-chan Exit
 	// Stop ends every process that Start began (SIGTERM, then SIGKILL after a
-	// bounded wait) and removes temporary data. It may be called twice.
+	// bounded wait, or when ctx ends) and removes temporary data. It may be
+	// called twice.
 	Stop(ctx context.Context) error
 }
 
@@ -54,4 +68,25 @@ type Options struct {
 	Dir       string            // for node logs and configuration; the run's folder
 	Data      string            // for the nodes' data; empty: a temporary folder, removed by Stop
 	Overrides map[string]string // broker settings that win over the profile's (--set broker.KEY=VALUE)
+
+	// Command starts a Go node: it is followed by "namesrv -c FILE" or
+	// "broker -n ADDRESS -c FILE". Empty: this binary's hidden node command.
+	Command []string
+	// Env is added to the environment of every node.
+	Env []string
+	// Notice hears of steps that take long, one sentence each; nil: nobody.
+	Notice func(string)
+}
+
+// Start brings the profile's nodes up, name servers first, and returns when all
+// of them have said that they are ready. On an error nothing is left running
+// and the error is one sentence that says what happened and what to do.
+func (p *Profile) Start(ctx context.Context, opt Options) (Cluster, error) {
+	if opt.Notice == nil {
+		opt.Notice = func(string) {}
+	}
+	if p.Kind == External {
+		return attach(ctx, p, opt)
+	}
+	return launch(ctx, p, opt)
 }

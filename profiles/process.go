@@ -1,0 +1,217 @@
+package profiles
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// spawner starts processes from one OS thread that lives until close. The
+// kernel sends a child its parent-death signal when the thread that made it
+// ends, not the process; from any goroutine a child could die with a thread
+// that Go lets go of.
+type spawner struct{ work chan func() }
+
+func newSpawner() *spawner {
+	s := &spawner{work: make(chan func())}
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		for f := range s.work {
+			f()
+		}
+	}()
+	return s
+}
+
+func (s *spawner) start(cmd *exec.Cmd) error {
+	result := make(chan error, 1)
+	s.work <- func() { result <- cmd.Start() }
+	return <-result
+}
+
+// close lets the thread go; every child has ended by then.
+func (s *spawner) close() { close(s.work) }
+
+// childAttr makes a child die with us, however we die, and keeps it out of the
+// terminal's process group: Ctrl-C reaches us first, and the nodes stay up
+// while what is in flight is drained.
+func childAttr() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// process is a node that was started.
+type process struct {
+	node  Node
+	cmd   *exec.Cmd
+	log   *nodeLog
+	ended chan struct{} // closed when the process is gone; err is set then
+	err   error
+}
+
+// startProcess starts argv and collects its output in the file at node.Log.
+func startProcess(s *spawner, node Node, argv, env []string) (*process, error) {
+	file, err := os.Create(node.Log)
+	if err != nil {
+		return nil, fmt.Errorf("creating the log of %s: %w", node.Name, err)
+	}
+	p := &process{node: node, log: newNodeLog(file), ended: make(chan struct{})}
+	p.cmd = exec.Command(argv[0], argv[1:]...)
+	p.cmd.Env, p.cmd.Dir = append(os.Environ(), env...), node.Data
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.SysProcAttr = childAttr()
+	p.cmd.WaitDelay = time.Second // a grandchild that holds the pipe does not hold us
+	if err := s.start(p.cmd); err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("starting %s: %w", node.Name, err)
+	}
+	p.node.PID, p.node.Command = p.cmd.Process.Pid, strings.Join(argv, " ")
+	go p.wait(file)
+	return p, nil
+}
+
+func (p *process) wait(file io.Closer) {
+	p.err = p.cmd.Wait()
+	_ = file.Close()
+	close(p.ended)
+}
+
+// awaitReady returns when the node has said that it is up.
+func (p *process) awaitReady(ctx context.Context, bound time.Duration) error {
+	timer := time.NewTimer(bound)
+	defer timer.Stop()
+	select {
+	case <-p.log.ready:
+		return nil
+	case <-p.ended:
+		return fmt.Errorf("%s did not start: %w", p.node.Name, p.death())
+	case <-timer.C:
+		return fmt.Errorf("%s was not ready within %s; %s", p.node.Name, bound, p.log.tail(p.node.Log))
+	case <-ctx.Done():
+		return fmt.Errorf("start of %s interrupted: %w", p.node.Name, context.Cause(ctx))
+	}
+}
+
+// death says how the process ended. Only for one that has.
+func (p *process) death() error {
+	how := "ended without being asked to (exit code 0)"
+	var exit *exec.ExitError
+	if errors.As(p.err, &exit) {
+		how = fmt.Sprintf("ended with exit code %d", exit.ExitCode())
+		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			how = fmt.Sprintf("was killed by signal %d (%s)", ws.Signal(), ws.Signal())
+		}
+	} else if p.err != nil {
+		how = p.err.Error()
+	}
+	return fmt.Errorf("process %d %s; %s", p.node.PID, how, p.log.tail(p.node.Log))
+}
+
+// stop asks the process to end, and ends it when it has not after grace or when
+// ctx is done. It returns when the process is gone.
+func (p *process) stop(ctx context.Context, grace time.Duration) {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails only when it is gone already
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+		return
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+}
+
+// tailLines is how much of a node's log an error quotes.
+const tailLines = 6
+
+// nodeLog keeps a node's output in a file, looks for the ready line, and
+// remembers the last lines. When the file fails (a full disk) it reads on: a
+// node must not hang because nobody takes its output.
+type nodeLog struct {
+	ready chan struct{}
+
+	mu      sync.Mutex
+	file    io.Writer
+	partial []byte
+	last    []string
+	isReady bool
+}
+
+func newNodeLog(file io.Writer) *nodeLog {
+	return &nodeLog{file: file, ready: make(chan struct{})}
+}
+
+// readyLine is in the line that every node prints once it serves.
+const readyLine = "boot success"
+
+func (l *nodeLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, _ = l.file.Write(b)
+	l.partial = append(l.partial, b...)
+	for {
+		i := bytes.IndexByte(l.partial, '\n')
+		if i < 0 {
+			break
+		}
+		l.line(string(l.partial[:i]))
+		l.partial = l.partial[i+1:]
+	}
+	if len(l.partial) > 64<<10 { // not a line that anybody wrote
+		l.partial = nil
+	}
+	return len(b), nil
+}
+
+func (l *nodeLog) line(s string) {
+	if !l.isReady && strings.Contains(s, readyLine) {
+		l.isReady = true
+		close(l.ready)
+	}
+	if strings.TrimSpace(s) == "" {
+		return
+	}
+	l.last = append(l.last, s)
+	if len(l.last) > tailLines {
+		l.last = l.last[1:]
+	}
+}
+
+// tail says what the node printed last, and where the rest is.
+func (l *nodeLog) tail(path string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := l.last
+	if len(l.partial) > 0 {
+		last = append(last[:len(last):len(last)], string(l.partial))
+	}
+	if len(last) == 0 {
+		return "it printed nothing"
+	}
+	return "its last lines (all in " + path + "):\n    " + strings.Join(last, "\n    ")
+}
+
+// says reports whether a late line of the log has any of the words.
+func (l *nodeLog) says(words ...string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.last {
+		for _, w := range words {
+			if strings.Contains(line, w) {
+				return true
+			}
+		}
+	}
+	return false
+}
