@@ -145,3 +145,26 @@ type CheckRocksDBResult struct {
 	CheckResult string `json:"checkResult,omitempty"`
 	CheckStatus int32  `json:"checkStatus"`
 }
+
+// BrokerReplicasInfo is the answer to CONTROLLER_GET_SYNC_STATE_DATA, by broker name.
+type BrokerReplicasInfo struct {
+	ReplicasInfoTable map[string]ReplicasInfo `json:"replicasInfoTable"`
+}
+
+// ReplicasInfo are the replicas of one broker name.
+type ReplicasInfo struct {
+	MasterBrokerID    *int64            `json:"masterBrokerId,omitempty"`
+	MasterAddress     string            `json:"masterAddress,omitempty"`
+	MasterEpoch       int32             `json:"masterEpoch"`
+	SyncStateSetEpoch int32             `json:"syncStateSetEpoch"`
+	InSyncReplicas    []ReplicaIdentity `json:"inSyncReplicas"`
+	NotInSyncReplicas []ReplicaIdentity `json:"notInSyncReplicas"`
+}
+
+// ReplicaIdentity is one replica as the controller knows it.
+type ReplicaIdentity struct {
+	BrokerName    string `json:"brokerName"`
+	BrokerID      int64  `json:"brokerId"`
+	BrokerAddress string `json:"brokerAddress"`
+	Alive         bool   `json:"alive"`
+}

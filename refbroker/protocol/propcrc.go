@@ -1,0 +1,53 @@
+package protocol
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"strings"
+)
+
+// With enabledAppendPropCRC a record ends with a property that holds the
+// checksum of all before it: "__CRC32#" 0x01, ten decimal digits with the least
+// significant first, 0x02.
+const propCRCLen = len(PropCRC32) + 1 + 10 + 1
+
+// AppendMessageCRC appends m as a record that ends with the checksum property,
+// still zero: SealMessageCRC sets it after PatchMessage. A message that leaves
+// no room for it in its properties appends nothing.
+func AppendMessageCRC(dst []byte, m *Message) []byte {
+	var buf [256]byte
+	properties := AppendProperty(append(buf[:0], m.Properties...), PropCRC32, "0000000000")
+	with := *m
+	with.Properties = alias(properties)
+	return AppendMessage(dst, &with)
+}
+
+// SealMessageCRC sets the checksum of a record made by AppendMessageCRC.
+func SealMessageCRC(record []byte) {
+	end := len(record) - propCRCLen
+	crc := crc32.ChecksumIEEE(record[:end]) & crcMask
+	putDigits(record[end+len(PropCRC32)+1:], crc)
+}
+
+func putDigits(b []byte, n uint32) {
+	for i := range 10 {
+		b[i] = '0' + byte(n%10)
+		n /= 10
+	}
+}
+
+// VerifyMessageCRC reports whether a record ends with the checksum property,
+// and whether it matches.
+func VerifyMessageCRC(record []byte) (present, ok bool) {
+	end := len(record) - propCRCLen
+	if end < fixedV4 || binary.BigEndian.Uint32(record) != uint32(len(record)) {
+		return false, false
+	}
+	tail := alias(record[end:])
+	if !strings.HasPrefix(tail, PropCRC32+"\x01") || tail[propCRCLen-1] != pairEnd {
+		return false, false
+	}
+	var want [10]byte
+	putDigits(want[:], crc32.ChecksumIEEE(record[:end])&crcMask)
+	return true, tail[len(PropCRC32)+1:propCRCLen-1] == string(want[:])
+}
