@@ -243,7 +243,7 @@ func (c *cluster) watch(p *process) {
 	select {
 	case <-c.stopping: // it was asked to
 	default:
-		c.exits <- Exit{Node: p.node, At: time.Now(), Err: p.death()} // room for every node
+		c.exits <- Exit{Node: p.node, At: time.Now(), Err: p.death(), Last: p.log.tail()} // room for every node
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -93,9 +94,9 @@ func (p *process) awaitReady(ctx context.Context, bound time.Duration) error {
 	case <-p.log.ready:
 		return nil
 	case <-p.ended:
-		return fmt.Errorf("%s did not start: %w", p.node.Name, p.death())
+		return fmt.Errorf("%s did not start: %w; %s", p.node.Name, p.death(), p.log.quote(p.node.Log))
 	case <-timer.C:
-		return fmt.Errorf("%s was not ready within %s; %s", p.node.Name, bound, p.log.tail(p.node.Log))
+		return fmt.Errorf("%s was not ready within %s; %s", p.node.Name, bound, p.log.quote(p.node.Log))
 	case <-ctx.Done():
 		return fmt.Errorf("start of %s interrupted: %w", p.node.Name, context.Cause(ctx))
 	}
@@ -113,7 +114,7 @@ func (p *process) death() error {
 	} else if p.err != nil {
 		how = p.err.Error()
 	}
-	return fmt.Errorf("process %d %s; %s", p.node.PID, how, p.log.tail(p.node.Log))
+	return fmt.Errorf("process %d %s", p.node.PID, how)
 }
 
 // stop asks the process to end, and ends it when it has not after grace or when
@@ -188,14 +189,20 @@ func (l *nodeLog) line(s string) {
 	}
 }
 
-// tail says what the node printed last, and where the rest is.
-func (l *nodeLog) tail(path string) string {
+// tail returns what the node printed last.
+func (l *nodeLog) tail() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	last := l.last
+	last := slices.Clone(l.last)
 	if len(l.partial) > 0 {
-		last = append(last[:len(last):len(last)], string(l.partial))
+		last = append(last, string(l.partial))
 	}
+	return last
+}
+
+// quote says what the node printed last, and where the rest is.
+func (l *nodeLog) quote(path string) string {
+	last := l.tail()
 	if len(last) == 0 {
 		return "it printed nothing"
 	}

@@ -44,7 +44,8 @@ type Node struct {
 type Exit struct {
 	Node Node
 	At   time.Time
-	Err  error // how it ended, with the last lines of its log
+	Err  error    // how it ended, on one line
+	Last []string // the last lines of its log
 }
 
 // Cluster is a running target.
