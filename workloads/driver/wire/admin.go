@@ -1,0 +1,239 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"rmqbench/refbroker/protocol"
+	"rmqbench/refbroker/remoting"
+	"rmqbench/workloads/driver"
+)
+
+const (
+	routePoll    = 20 * time.Millisecond
+	routePatient = 10 * time.Second // for a new topic to be known everywhere
+	stepAdmin    = 5 * time.Second
+)
+
+// Admin creates and removes topics and groups, and looks at a cluster.
+type Admin struct {
+	names  *nameServers
+	client *remoting.Client
+}
+
+var _ driver.Admin = (*Admin)(nil)
+
+// NewAdmin returns an Admin. Nothing is connected yet.
+func NewAdmin(opts Options) (*Admin, error) {
+	names, err := newNameServers(&opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Admin{names: names, client: opts.client(0)}, nil
+}
+
+// Close ends all connections.
+func (a *Admin) Close() error {
+	a.names.client.Close()
+	a.client.Close()
+	return nil
+}
+
+// CreateTopic creates a topic with so many queues on every master, and waits
+// until the name server shows it on all of them.
+func (a *Admin) CreateTopic(ctx context.Context, topic string, queues int) (exists bool, err error) {
+	_, err = a.names.route(ctx, topic)
+	if err == nil {
+		return true, nil
+	}
+	if !refusedWith(err, protocol.RespTopicNotExist) {
+		return false, err
+	}
+	masters, err := a.names.masters(ctx)
+	if err != nil {
+		return false, fmt.Errorf("creating topic %s: %w", topic, err)
+	}
+	cmd := createTopicCommand(topic, queues)
+	for name, addr := range masters {
+		if _, err := a.invoke(ctx, addr, cmd); err != nil {
+			return false, fmt.Errorf("creating topic %s on broker %s: %w", topic, name, err)
+		}
+	}
+	return false, a.awaitRoute(ctx, topic, masters)
+}
+
+func createTopicCommand(topic string, queues int) *protocol.Command {
+	return &protocol.Command{Code: protocol.CodeUpdateAndCreateTopic, Fields: protocol.Fields{
+		field("topic", topic), field("defaultTopic", createKey),
+		intField("readQueueNums", int64(queues)), intField("writeQueueNums", int64(queues)),
+		intField("perm", permRead|permWrite), field("topicFilterType", "SINGLE_TAG"),
+		intField("topicSysFlag", 0), field("order", "false"),
+	}}
+}
+
+// awaitRoute returns when the route of topic has writable queues on all masters.
+func (a *Admin) awaitRoute(ctx context.Context, topic string, masters map[string]string) error {
+	ctx, cancel := context.WithTimeout(ctx, routePatient)
+	defer cancel()
+	tick := time.NewTicker(routePoll)
+	defer tick.Stop()
+	for {
+		r, err := a.names.route(ctx, topic)
+		if err == nil && coversAll(r, masters) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("topic %s was created, but the name server does not show it on every master: %w", topic, errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+func coversAll(r *route, masters map[string]string) bool {
+	seen := map[string]bool{}
+	for _, q := range r.writable {
+		seen[q.BrokerName] = true
+	}
+	for name := range masters {
+		if !seen[name] {
+			return false
+		}
+	}
+	return true
+}
+
+// DeleteTopic removes a topic from every master and name server.
+func (a *Admin) DeleteTopic(ctx context.Context, topic string) error {
+	cmd := &protocol.Command{Code: protocol.CodeDeleteTopicInBroker, Fields: protocol.Fields{field("topic", topic)}}
+	failed := a.onMasters(ctx, cmd)
+	cmd = &protocol.Command{Code: protocol.CodeDeleteTopicInNamesrv, Fields: protocol.Fields{field("topic", topic)}}
+	for _, addr := range a.names.addrs {
+		if _, err := a.invoke(ctx, addr, cmd); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	if failed != nil {
+		return fmt.Errorf("deleting topic %s: %w", topic, failed)
+	}
+	return nil
+}
+
+// onMasters sends cmd to every master, and goes on when one refuses.
+func (a *Admin) onMasters(ctx context.Context, cmd *protocol.Command) error {
+	masters, err := a.names.masters(ctx)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for name, addr := range masters {
+		if _, err := a.invoke(ctx, addr, cmd); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("broker %s: %w", name, err))
+		}
+	}
+	return failed
+}
+
+func (a *Admin) invoke(ctx context.Context, addr string, cmd *protocol.Command) (*protocol.Command, error) {
+	ctx, cancel := context.WithTimeout(ctx, stepAdmin)
+	defer cancel()
+	return invoke(ctx, a.client, addr, cmd)
+}
+
+// CreateGroup creates a consumer group on every master that does not have it.
+// exists reports that some master had it.
+func (a *Admin) CreateGroup(ctx context.Context, group string) (exists bool, err error) {
+	masters, err := a.names.masters(ctx)
+	if err != nil {
+		return false, fmt.Errorf("creating group %s: %w", group, err)
+	}
+	config := protocol.NewSubscriptionGroupConfig(group)
+	cmd := &protocol.Command{Code: protocol.CodeUpdateAndCreateSubscriptionGroup, Body: protocol.Marshal(&config)}
+	for name, addr := range masters {
+		has, err := a.hasGroup(ctx, addr, group)
+		if err == nil && !has {
+			_, err = a.invoke(ctx, addr, cmd)
+		}
+		if err != nil {
+			return exists, fmt.Errorf("creating group %s on broker %s: %w", group, name, err)
+		}
+		exists = exists || has
+	}
+	return exists, nil
+}
+
+// hasGroup looks through all groups: asking for the one creates it.
+func (a *Admin) hasGroup(ctx context.Context, addr, group string) (bool, error) {
+	resp, err := a.invoke(ctx, addr, &protocol.Command{Code: protocol.CodeGetAllSubscriptionGroupConfig})
+	if err != nil {
+		return false, err
+	}
+	var table protocol.SubscriptionGroupTable
+	if err := protocol.Unmarshal(resp.Body, &table); err != nil {
+		return false, fmt.Errorf("groups of %s: %w", addr, err)
+	}
+	_, ok := table.SubscriptionGroupTable[group]
+	return ok, nil
+}
+
+// DeleteGroup removes a consumer group with its offsets and its retry topic.
+func (a *Admin) DeleteGroup(ctx context.Context, group string) error {
+	cmd := &protocol.Command{Code: protocol.CodeDeleteSubscriptionGroup, Fields: protocol.Fields{
+		field("groupName", group), field("cleanOffset", "true"),
+	}}
+	if err := a.onMasters(ctx, cmd); err != nil {
+		return fmt.Errorf("deleting group %s: %w", group, err)
+	}
+	return a.DeleteTopic(ctx, retryPrefix+group)
+}
+
+// Lag returns how many messages of topic the group has not yet committed, over all masters.
+func (a *Admin) Lag(ctx context.Context, group, topic string) (int64, error) {
+	r, err := a.names.route(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	addrs := map[string]bool{}
+	for _, q := range r.readable {
+		addrs[q.Addr] = true
+	}
+	var lag int64
+	for addr := range addrs {
+		n, err := a.lagAt(ctx, addr, group, topic)
+		if err != nil {
+			return 0, fmt.Errorf("lag of group %s in topic %s: %w", group, topic, err)
+		}
+		lag += n
+	}
+	return lag, nil
+}
+
+func (a *Admin) lagAt(ctx context.Context, addr, group, topic string) (int64, error) {
+	resp, err := a.invoke(ctx, addr, &protocol.Command{Code: protocol.CodeGetConsumeStats, Fields: protocol.Fields{
+		field("consumerGroup", group), field("topic", topic),
+	}})
+	if err != nil {
+		return 0, err
+	}
+	var stats protocol.ConsumeStats
+	if err := protocol.Unmarshal(resp.Body, &stats); err != nil {
+		return 0, err
+	}
+	var lag int64
+	for q, o := range stats.OffsetTable {
+		if q.Topic == topic {
+			lag += max(0, o.BrokerOffset-max(0, o.ConsumerOffset))
+		}
+	}
+	return lag, nil
+}
+
+// Ping asks every master for its runtime information.
+func (a *Admin) Ping(ctx context.Context) error {
+	if err := a.onMasters(ctx, &protocol.Command{Code: protocol.CodeGetBrokerRuntimeInfo}); err != nil {
+		return fmt.Errorf("the cluster does not answer: %w", err)
+	}
+	return nil
+}

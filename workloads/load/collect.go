@@ -1,0 +1,261 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"rmqbench/results"
+)
+
+const (
+	lagInterval = time.Second
+	lagTimeout  = 2 * time.Second
+	unknownLag  = -1
+)
+
+// collector turns what the shards hold into one Point an interval, feeds sink
+// and live view, and keeps the totals. It alone touches the totals while the
+// run goes on.
+type collector struct {
+	e       *engine
+	quit    chan struct{}
+	demand  []*demand
+	lag     *lagPoller
+	jumps   clockJumps
+	last    time.Duration // end of the last interval
+	total   Snapshot      // accumulates Total
+	sinkErr error
+}
+
+func newCollector(e *engine) *collector {
+	c := &collector{e: e, quit: make(chan struct{}), jumps: newClockJumps()}
+	for g := range e.plan.Producers {
+		c.demand = append(c.demand, &demand{schedule: NewSchedule(e.plan, g)})
+	}
+	c.lag = newLagPoller(e)
+	return c
+}
+
+// end asks for the last, shorter interval.
+func (c *collector) end() { close(c.quit) }
+
+func (c *collector) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var polling sync.WaitGroup
+	polling.Go(func() { c.lag.run(ctx) })
+	defer polling.Wait()
+	defer cancel()
+	interval := c.e.limits.Interval
+	timer := time.NewTimer(time.Until(c.e.start.Add(interval)))
+	defer timer.Stop()
+	for next := interval; ; {
+		select {
+		case <-timer.C:
+			c.flush(c.e.elapsed())
+			for next <= c.e.elapsed() {
+				next += interval
+			}
+			timer.Reset(next - c.e.elapsed())
+		case <-c.quit:
+			c.flush(max(c.last+time.Millisecond, c.e.elapsed()))
+			return
+		}
+	}
+}
+
+// flush closes the interval that ends at end.
+func (c *collector) flush(end time.Duration) {
+	var t tally
+	c.e.rec.collect(c.e.totals, &t)
+	c.jumps.look()
+	p := c.point(&t, end)
+	c.write(p, &t, end)
+	c.last = end
+	if c.e.cfg.Progress != nil {
+		c.e.cfg.Progress(c.snapshot(p, &t))
+	}
+}
+
+func (c *collector) point(t *tally, end time.Duration) results.Point {
+	p := results.Point{
+		EndMillis: end.Milliseconds(), SpanMillis: (end - c.last).Milliseconds(),
+		Phase: c.e.phases[c.e.phaseAt((c.last+end)/2)].Name,
+		Ops:   map[string]results.OpPoint{}, Lag: c.lag.values(), Nodes: c.e.usage.sample(),
+	}
+	send := opPoint(t.hist[sendLatency])
+	send.Count, send.Errors = t.outcomes[0], t.errors()
+	for _, d := range c.demand {
+		send.Planned += d.until(end)
+	}
+	p.Ops[results.OpSend] = send
+	if len(c.e.plan.Consumers) > 0 {
+		receive := opPoint(t.hist[receiveLatency])
+		receive.Count, receive.Planned = t.received, t.expected
+		p.Ops[results.OpReceive] = receive
+	}
+	if h := t.hist[lateness]; h != nil {
+		p.LateMicros = h.Max()
+	}
+	return p
+}
+
+func opPoint(h *hdrhistogram.Histogram) results.OpPoint {
+	if h == nil || h.TotalCount() == 0 {
+		return results.OpPoint{}
+	}
+	return results.OpPoint{
+		P50: h.ValueAtQuantile(50), P99: h.ValueAtQuantile(99), P999: h.ValueAtQuantile(99.9), Max: h.Max(),
+	}
+}
+
+// write hands the interval to the sink. The first error ends the run.
+func (c *collector) write(p results.Point, t *tally, end time.Duration) {
+	out := c.e.cfg.Out
+	if out == nil || c.sinkErr != nil {
+		return
+	}
+	c.sinkErr = out.Point(p)
+	from, to := c.e.start.Add(c.last), c.e.start.Add(end)
+	for m, h := range t.hist {
+		if h != nil && h.TotalCount() > 0 && c.sinkErr == nil {
+			c.sinkErr = out.Interval(logNames[m], from, to, h)
+		}
+	}
+	if c.sinkErr != nil {
+		c.e.abort(fmt.Sprintf("results could not be written %s into the run (%v): make room or choose another --out; what was written until then is kept",
+			roundDuration(end), c.sinkErr))
+	}
+}
+
+func (c *collector) snapshot(p results.Point, t *tally) Snapshot {
+	at := min(max(0, c.last), c.e.phases[len(c.e.phases)-1].To)
+	i := c.e.phaseAt(max(0, at-1))
+	ph := c.e.phases[i]
+	s := Snapshot{
+		Phase: ph.Name, PhaseIndex: i, Phases: len(c.e.phases), PhaseElapsed: at - ph.From, PhaseDuration: ph.Duration,
+		Elapsed: at, Duration: c.e.phases[len(c.e.phases)-1].To, Draining: ph.Drain, Point: p, Outcomes: map[string]int64{},
+	}
+	for _, total := range c.e.totals {
+		for name, n := range total.failures() {
+			s.Outcomes[name] += n
+		}
+	}
+	s.Ledger, _ = c.e.ledger.counts()
+	op := p.Ops[results.OpSend]
+	c.total.Total.Planned += op.Planned
+	c.total.Total.Acked += op.Count
+	c.total.Total.Errors += op.Errors
+	c.total.Total.Received += t.received
+	s.Total = c.total.Total
+	return s
+}
+
+// demand counts the planned arrivals of a schedule, interval by interval.
+type demand struct {
+	schedule *Schedule
+	next     Arrival
+	have     bool
+	over     bool
+}
+
+// until returns how many arrivals are planned before end and were not counted yet.
+func (d *demand) until(end time.Duration) (n int64) {
+	for {
+		if !d.have {
+			var ok bool
+			if d.next, ok = d.schedule.Next(); !ok {
+				d.over = true
+			}
+			d.have = true
+		}
+		if d.over || d.next.At >= end {
+			return n
+		}
+		d.have = false
+		n++
+	}
+}
+
+// lagPoller asks every second how far each consumer group is behind.
+type lagPoller struct {
+	e  *engine
+	mu sync.Mutex
+	at map[string]int64
+}
+
+func newLagPoller(e *engine) *lagPoller {
+	l := &lagPoller{e: e, at: map[string]int64{}}
+	for _, c := range e.plan.Consumers {
+		l.at[c.Name] = unknownLag
+	}
+	return l
+}
+
+func (l *lagPoller) run(ctx context.Context) {
+	tick := time.NewTicker(lagInterval)
+	defer tick.Stop()
+	for {
+		l.poll(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (l *lagPoller) poll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lagTimeout)
+	defer cancel()
+	for _, c := range l.e.plan.Consumers {
+		n, err := l.e.cfg.Admin.Lag(ctx, l.e.names.of(c.Name), l.e.names.of(c.Topic))
+		if err != nil {
+			n = unknownLag
+		}
+		l.mu.Lock()
+		l.at[c.Name] = n
+		l.mu.Unlock()
+	}
+}
+
+func (l *lagPoller) values() map[string]int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make(map[string]int64, len(l.at))
+	for g, n := range l.at {
+		out[g] = n
+	}
+	return out
+}
+
+// clockJumps finds steps of the wall clock by holding it against the monotonic one.
+type clockJumps struct {
+	wall, mono time.Time
+	count      int
+	largest    time.Duration
+}
+
+// jumpTolerance is what slewing may move the wall clock within one interval.
+const jumpTolerance = 20 * time.Millisecond
+
+func newClockJumps() clockJumps {
+	now := time.Now()
+	return clockJumps{wall: now.Round(0), mono: now}
+}
+
+func (j *clockJumps) look() { j.compare(time.Now()) }
+
+func (j *clockJumps) compare(now time.Time) {
+	step := now.Round(0).Sub(j.wall) - now.Sub(j.mono)
+	j.wall, j.mono = now.Round(0), now
+	if step.Abs() > jumpTolerance {
+		j.count++
+		if step.Abs() > j.largest.Abs() {
+			j.largest = step
+		}
+	}
+}

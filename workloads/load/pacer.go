@@ -1,0 +1,131 @@
+package load
+
+import (
+	"fmt"
+	"hash/maphash"
+	"time"
+
+	"rmqbench/workloads"
+	"rmqbench/workloads/driver"
+)
+
+// instance is one producer with its own connection and its slots in flight.
+type instance struct {
+	e        *engine
+	name     string
+	topic    string
+	number   int // over all producer groups
+	slots    int
+	free     chan *driver.Message // a message is a slot
+	shard    *shard
+	producer driver.Producer
+}
+
+func newInstance(e *engine, p *workloads.Producer, number, n int) *instance {
+	slots := max(1, p.MaxInFlight)
+	i := &instance{
+		e: e, name: fmt.Sprintf("%s-%d-%08x", p.Name, n, uint32(e.runID)), topic: e.names.of(p.Topic),
+		number: number, slots: slots, free: make(chan *driver.Message, slots), shard: e.rec.shard(number),
+	}
+	for _, m := range make([]driver.Message, slots) {
+		i.free <- &m
+	}
+	return i
+}
+
+// done takes the outcome of a send, from any goroutine.
+func (i *instance) done(m *driver.Message, r driver.Result) {
+	now := i.e.clock.Now()
+	expected := i.e.ledger.resolve(m, &r)
+	i.shard.done(m, &r, expected, now)
+	i.free <- m // never blocks: m came from there
+}
+
+// pacer sends the arrivals of some instances of one producer group at their
+// intended times. It is late when it has to be, and says so; it never skips.
+type pacer struct {
+	e         *engine
+	instances []*instance // of the whole group
+	schedule  *Schedule
+	generator *Generator
+	queues    int // > 0: messages of a key go to one queue of so many
+}
+
+func (e *engine) pacers() []*pacer {
+	var out []*pacer
+	for g, instances := range e.byGroup {
+		out = append(out, &pacer{
+			e: e, instances: instances, schedule: NewSchedule(e.plan, g), generator: NewGenerator(e.plan, g),
+			queues: e.orderedQueues(g),
+		})
+	}
+	return out
+}
+
+// orderedQueues returns over how many queues keys are spread, 0 where order was not asked for.
+func (e *engine) orderedQueues(g int) int {
+	if !e.ledger.ordered || e.plan.Producers[g].Keys.Kind == workloads.KeyNone || e.plan.Producers[g].Keys.Kind == "" {
+		return 0
+	}
+	for _, t := range e.plan.Topics {
+		if t.Name == e.plan.Producers[g].Topic {
+			return max(1, t.Queues)
+		}
+	}
+	return 0
+}
+
+func (p *pacer) run() {
+	if c, ok := p.e.clock.(pinner); ok {
+		defer c.pin()()
+	}
+	for {
+		a, ok := p.schedule.Next()
+		if !ok || !p.wait(p.e.start.Add(a.At)) {
+			return
+		}
+		p.e.planned[a.Phase].Add(1)
+		p.send(a)
+	}
+}
+
+// wait sleeps until t; it reports false when the run has been stopped.
+func (p *pacer) wait(t time.Time) bool {
+	for p.e.clock.Now().Before(t) {
+		if closed(p.e.done) {
+			return false
+		}
+		p.e.clock.SleepUntil(t, p.e.done)
+	}
+	return !closed(p.e.done)
+}
+
+func (p *pacer) send(a Arrival) {
+	n := int64(len(p.instances))
+	i := p.instances[a.Index%n]
+	var m *driver.Message
+	select {
+	case m = <-i.free:
+	default:
+		i.shard.drop(a.Phase)
+		return
+	}
+	p.generator.Fill(m, a.Index)
+	m.Topic, m.Producer, m.Sequence, m.Phase = i.topic, i.number, a.Index/n, a.Phase
+	m.Queue = p.queue(m.Key)
+	m.Intended = p.e.start.Add(a.At)
+	Stamp(m.Body, Identity{Run: p.e.runID, Producer: i.number, Sequence: m.Sequence, Intended: m.Intended.UnixNano()})
+	p.e.ledger.send(m)
+	m.Called = p.e.clock.Now()
+	i.shard.late(a.Phase, m.Called.Sub(m.Intended))
+	i.producer.Send(m)
+}
+
+var queueSeed = maphash.MakeSeed()
+
+func (p *pacer) queue(key string) int32 {
+	if p.queues == 0 {
+		return -1
+	}
+	return int32(maphash.String(queueSeed, key) % uint64(p.queues))
+}

@@ -1,0 +1,141 @@
+package load
+
+import (
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"rmqbench/results"
+	"rmqbench/workloads/driver"
+)
+
+// summary makes the record of the run when everything has ended.
+func (e *engine) summary() *results.Run {
+	run := &results.Run{
+		Schema: results.Schema, ID: e.cfg.RunID, Driver: e.cfg.Driver.Name(),
+		Workload: results.Workload{
+			Name: e.plan.Name, File: e.plan.File, SHA256: e.plan.SHA256, Seed: e.plan.Seed,
+			Set: append([]string{}, e.plan.Set...), Text: e.plan.Text,
+		},
+		Started: e.start.UTC().Round(0), Finished: e.start.Add(e.collector.last).UTC().Round(0),
+		Faults: []results.Fault{}, Phases: []results.Phase{},
+	}
+	if e.fault != nil {
+		run.Faults = append(run.Faults, *e.fault)
+	}
+	for i := range e.phases {
+		if p, ok := e.phaseResult(i); ok {
+			run.Phases = append(run.Phases, p)
+		}
+	}
+	run.Ledger = e.ledger.close()
+	run.Nodes = e.usage.nodes()
+	run.Generator = e.usage.generator()
+	all, judged := e.merged("")
+	run.Generator.Lateness = latencyOf(all.hist[lateness])
+	run.Generator.Dropped = all.outcomes[driver.Dropped]
+	run.Thresholds = e.thresholds(&run.Ledger)
+	run.Verdict = e.verdict(judged)
+	return run
+}
+
+// bounds returns when a phase began and ended in this run.
+func (e *engine) bounds(i int) (from, to time.Duration) {
+	p := &e.phases[i]
+	from, to = p.From, p.To
+	if e.why != "" {
+		return min(from, e.cut), min(to, e.cut)
+	}
+	if p.Drain && i == len(e.phases)-1 {
+		to = max(from, min(to, e.drain))
+	}
+	return from, to
+}
+
+// phaseResult sums up one phase; ok is false for one that never began.
+func (e *engine) phaseResult(i int) (results.Phase, bool) {
+	from, to := e.bounds(i)
+	if e.why != "" && from >= e.cut && !e.totals[i].used {
+		return results.Phase{}, false
+	}
+	p := e.phases[i]
+	out := results.Phase{
+		Name: p.Name, StartMillis: from.Milliseconds(), EndMillis: to.Milliseconds(), Warmup: p.Warmup,
+		Operations: []results.Operation{},
+	}
+	if planned := e.planned[i].Load(); planned > 0 || !p.Drain {
+		out.Operations = append(out.Operations, sendOperation(e.totals[i], planned, to-from))
+	}
+	if len(e.plan.Consumers) > 0 && (!p.Drain || e.totals[i].received > 0) {
+		out.Operations = append(out.Operations, receiveOperation(e.totals[i], to-from))
+	}
+	return out, true
+}
+
+func sendOperation(t *tally, planned int64, d time.Duration) results.Operation {
+	return results.Operation{
+		Name: results.OpSend, Planned: planned, Count: t.outcomes[driver.Acked], Errors: t.failures(),
+		Rate: perSecond(t.outcomes[driver.Acked], d), Bytes: t.acked,
+		Latency: latencyOf(t.hist[sendLatency]), ServiceTime: latencyOf(t.hist[sendService]),
+		ErrorLatency: latencyOf(t.hist[sendError]),
+		NegativeTime: t.negative[sendLatency] + t.negative[sendService] + t.negative[sendError],
+	}
+}
+
+func receiveOperation(t *tally, d time.Duration) results.Operation {
+	return results.Operation{
+		Name: results.OpReceive, Planned: t.expected, Count: t.received, Errors: map[string]int64{},
+		Rate: perSecond(t.received, d), Bytes: t.payload, Latency: latencyOf(t.hist[receiveLatency]),
+		NegativeTime: t.negative[receiveLatency],
+	}
+}
+
+func perSecond(n int64, d time.Duration) float64 {
+	if d <= 0 {
+		return 0
+	}
+	return float64(n) / d.Seconds()
+}
+
+// merged adds up every phase, and those that count: warm-up left out. With a
+// phase's name it is that phase alone.
+func (e *engine) merged(phase string) (all, judged *tally) {
+	all, judged = new(tally), new(tally)
+	for i, t := range e.totals {
+		if phase != "" && e.phases[i].Name != phase {
+			continue
+		}
+		all.add(t)
+		if phase != "" || !e.phases[i].Warmup {
+			judged.add(t)
+		}
+	}
+	return all, judged
+}
+
+// Samples that a percentile needs to mean anything: ten beyond it, or nearly.
+const (
+	samplesP90   = 10
+	samplesP99   = 100
+	samplesP999  = 1_000
+	samplesP9999 = 10_000
+)
+
+func latencyOf(h *hdrhistogram.Histogram) results.Latency {
+	if h == nil || h.TotalCount() == 0 {
+		return results.Latency{}
+	}
+	n := h.TotalCount()
+	at := func(percentile float64, need int64) *int64 {
+		if n < need {
+			return nil
+		}
+		v := h.ValueAtQuantile(percentile)
+		return &v
+	}
+	return results.Latency{
+		Count: n, Min: h.Min(), Mean: h.Mean(), Max: h.Max(),
+		P50: at(50, 1), P90: at(90, samplesP90), P99: at(99, samplesP99),
+		P999: at(99.9, samplesP999), P9999: at(99.99, samplesP9999),
+	}
+}

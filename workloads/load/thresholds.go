@@ -1,0 +1,126 @@
+package load
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"rmqbench/results"
+	"rmqbench/workloads"
+	"rmqbench/workloads/driver"
+)
+
+// thresholds holds the run against every demand of its plan.
+func (e *engine) thresholds(l *results.Ledger) []results.Threshold {
+	out := []results.Threshold{}
+	for _, t := range e.plan.Thresholds {
+		value, ok := e.figure(t, l)
+		r := results.Threshold{Expression: t.Text, Actual: "no samples"}
+		if ok {
+			r.Actual = withUnit(value, t.Unit)
+			r.Passed = holds(value, t.Cmp, t.Value)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// figure returns what threshold t is about; ok is false without samples.
+func (e *engine) figure(t workloads.Threshold, l *results.Ledger) (value float64, ok bool) {
+	if t.Op == "" {
+		return ledgerFigure(t.Metric, l)
+	}
+	_, judged := e.merged(t.Phase)
+	planned, span := e.extent(t.Phase)
+	switch t.Op {
+	case results.OpSend:
+		return figureOf(t.Metric, judged.hist[sendLatency], judged.outcomes[driver.Acked], judged.errors(), planned, span)
+	case results.OpReceive:
+		missing := max(0, judged.expected-judged.received)
+		return figureOf(t.Metric, judged.hist[receiveLatency], judged.received, missing, judged.expected, span)
+	}
+	return 0, false
+}
+
+// extent returns the arrivals and the length of a phase, or of all phases but
+// warm-up and drain.
+func (e *engine) extent(phase string) (planned int64, span time.Duration) {
+	for i := range e.phases {
+		p := &e.phases[i]
+		if phase == "" && (p.Warmup || p.Drain) || phase != "" && p.Name != phase {
+			continue
+		}
+		from, to := e.bounds(i)
+		planned += e.planned[i].Load()
+		span += to - from
+	}
+	return planned, span
+}
+
+func figureOf(metric string, h *hdrhistogram.Histogram, count, errors, planned int64, span time.Duration) (float64, bool) {
+	switch metric {
+	case "count":
+		return float64(count), true
+	case "rate":
+		return perSecond(count, span), span > 0
+	case "errorRate":
+		if planned == 0 {
+			return 0, false
+		}
+		return float64(errors) / float64(planned), true
+	}
+	l := latencyOf(h)
+	switch metric {
+	case "mean":
+		return l.Mean, l.Count > 0
+	case "max":
+		return float64(l.Max), l.Count > 0
+	case "min":
+		return float64(l.Min), l.Count > 0
+	}
+	p := map[string]*int64{"p50": l.P50, "p90": l.P90, "p99": l.P99, "p99.9": l.P999, "p99.99": l.P9999}[metric]
+	if p == nil {
+		return 0, false
+	}
+	return float64(*p), true
+}
+
+func ledgerFigure(metric string, l *results.Ledger) (float64, bool) {
+	n, ok := map[string]int64{
+		"sent": l.Sent, "acked": l.Acked, "failed": l.Failed, "unknown": l.Unknown, "received": l.Received,
+		"lost": l.Lost, "duplicated": l.Duplicated, "outOfOrder": l.OutOfOrder, "corrupt": l.Corrupt, "foreign": l.Foreign,
+	}[metric]
+	return float64(n), ok
+}
+
+func holds(a float64, cmp string, b float64) bool {
+	switch cmp {
+	case "<":
+		return a < b
+	case "<=":
+		return a <= b
+	case ">":
+		return a > b
+	case ">=":
+		return a >= b
+	case "==":
+		return a == b
+	case "!=":
+		return a != b
+	}
+	return false
+}
+
+func withUnit(v float64, unit string) string {
+	switch unit {
+	case "us":
+		return (time.Duration(v) * time.Microsecond).String()
+	case "/s":
+		return fmt.Sprintf("%.1f/s", v)
+	case "ratio":
+		return strconv.FormatFloat(100*v, 'g', 4, 64) + "%"
+	}
+	return strconv.FormatFloat(v, 'f', -1, 64)
+}
