@@ -86,4 +86,3 @@ func (d *decoder) readText(text string) *node {
 	}
 	return root
 }
-

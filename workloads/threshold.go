@@ -13,7 +13,7 @@ import (
 var (
 	timeMetrics   = []string{"p50", "p90", "p99", "p99.9", "p99.99", "max", "mean"}
 	opMetrics     = append(slices.Clone(timeMetrics), "rate", "errorRate", "count")
-	ledgerMetrics = []string{"sent", "acked", "failed", "unknown", "received", "lost", "duplicated", "corrupt", "foreign"}
+	ledgerMetrics = []string{"sent", "acked", "failed", "unknown", "received", "lost", "duplicated", "outOfOrder", "corrupt", "foreign"}
 	ops           = []string{"send", "receive"}
 	comparisons   = []string{"<=", "<", ">=", ">", "==", "!="}
 )

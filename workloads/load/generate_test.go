@@ -62,16 +62,16 @@ func TestMessagesArePinned(t *testing.T) {
 		kind workloads.ContentKind
 		want string
 	}{
-		{workloads.ContentJSON, ""},
-		{workloads.ContentRandom, ""},
-		{workloads.ContentCompressible, ""},
+		{workloads.ContentJSON, "713 ba3fc861 sku-0 a"},
+		{workloads.ContentRandom, "713 2604194d sku-0 a"},
+		{workloads.ContentCompressible, "713 2811f685 sku-0 a"},
 	} {
 		p.Content.Kind, p.Content.Ratio = c.kind, .5
 		var m driver.Message
 		g := generatorOf(p, 1)
-		g.Fill(&m, 7)
+		g.Fill(&m, 8)
 		if got := fmt.Sprintf("%d %08x %s %s", len(m.Body), crc32.ChecksumIEEE(m.Body), m.Key, m.Tag); got != c.want {
-			t.Errorf("%s: message 7 is %q, was %q", c.kind, got, c.want)
+			t.Errorf("%s: message 8 is %q, was %q", c.kind, got, c.want)
 		}
 	}
 }
@@ -98,7 +98,7 @@ func TestJSON(t *testing.T) {
 	for _, text := range []string{order, "{}", " { } ", `{"a":[{"b":"}"}]}`, `{"k":"{{key}}{{key}}-{{sequence}}"}`} {
 		p := everything()
 		p.Content.Template = text
-		for size := MinTestSize; size < least+220; size++ {
+		for size := workloads.MinSize; size < least+220; size++ {
 			p.Size = fixed(float64(size))
 			var m driver.Message
 			generatorOf(p, 1).Fill(&m, int64(size))
@@ -115,9 +115,6 @@ func TestJSON(t *testing.T) {
 		}
 	}
 }
-
-// MinTestSize begins below what identity and braces take.
-const MinTestSize = 64
 
 func checkJSON(t *testing.T, body []byte, text string) {
 	t.Helper()

@@ -322,10 +322,13 @@ func TestPoissonSeeds(t *testing.T) {
 func TestScheduleIsPinned(t *testing.T) {
 	t.Parallel()
 	var got []time.Duration
-	for _, a := range arrivalsOf(planOf(1, ramp(time.Second, workloads.Poisson, 2, 8), ramp(time.Second, workloads.Constant, 1, 9))) {
+	for _, a := range arrivalsOf(planOf(3, ramp(time.Second, workloads.Poisson, 2, 8), ramp(time.Second, workloads.Constant, 1, 9))) {
 		got = append(got, a.At)
 	}
-	want := []time.Duration{}
+	want := []time.Duration{
+		421543167, 435531138, 535281985, 827267056, 868212205, 874746657, 882392037,
+		1000000000, 1390388203, 1593070330, 1750000000, 1882782218,
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("arrivals (-want +got):\n%s", diff)
 	}
