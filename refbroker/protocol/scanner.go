@@ -101,7 +101,10 @@ var delimiter = func() (t [256]bool) {
 // text reads a value as text: a string without its escapes, "" for null, and
 // anything else as it stands.
 func (s *scanner) text() string {
-	v, _ := s.value()
+	v, ok := s.value()
+	if !ok {
+		return ""
+	}
 	return alias(v)
 }
 
@@ -138,6 +141,9 @@ func (s *scanner) fields(c *Command) bool {
 			s.fail()
 		}
 		return false
+	}
+	if c.Fields == nil {
+		c.Fields = Fields{}
 	}
 	_ = s.object(func(key string) bool { // the failure stays in s
 		if v, ok := s.value(); ok {
