@@ -6,17 +6,9 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"rmqbench/results"
 	"rmqbench/workloads/driver"
 )
-
-// Histograms hold microseconds with three significant digits, up to maxMicros;
-// what is longer than that is counted as an impossible time.
-const (
-	maxMicros = int64(time.Hour / time.Microsecond)
-	hdrDigits = 3
-)
-
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, maxMicros, hdrDigits) }
 
 // measure is one kind of time that is recorded.
 type measure uint8
@@ -35,7 +27,7 @@ var logNames = [numMeasures]string{LogSend, LogSendService, LogSendError, LogRec
 // tally is what was measured of the messages of one phase.
 type tally struct {
 	hist     [numMeasures]*hdrhistogram.Histogram // nil without samples ever
-	negative [numMeasures]int64                   // below zero or beyond maxMicros
+	negative [numMeasures]int64                   // times below zero
 	outcomes [driver.NumOutcomes]int64
 	codes    map[int32]int64 // rejections by response code
 	expected int64           // deliveries that acknowledgements promise
@@ -47,15 +39,16 @@ type tally struct {
 
 func (t *tally) record(m measure, d time.Duration) {
 	t.used = true
-	us := d.Microseconds()
-	if d < 0 || us > maxMicros {
+	if d < 0 {
 		t.negative[m]++
 		return
 	}
-	if t.hist[m] == nil {
-		t.hist[m] = newHistogram()
+	h := t.hist[m]
+	if h == nil {
+		h = results.NewHistogram()
+		t.hist[m] = h
 	}
-	_ = t.hist[m].RecordValue(us) // cannot fail: within the range
+	_ = h.RecordValue(min(d.Microseconds(), h.HighestTrackableValue())) // cannot fail: within the range
 }
 
 // add merges from into t.
@@ -70,7 +63,7 @@ func (t *tally) add(from *tally) {
 			continue
 		}
 		if t.hist[m] == nil {
-			t.hist[m] = newHistogram()
+			t.hist[m] = results.NewHistogram()
 		}
 		t.hist[m].Merge(h)
 	}

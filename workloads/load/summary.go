@@ -3,8 +3,6 @@ package load
 import (
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"rmqbench/results"
 	"rmqbench/workloads/driver"
 )
@@ -32,7 +30,7 @@ func (e *engine) summary() *results.Run {
 	run.Nodes = e.usage.nodes()
 	run.Generator = e.usage.generator()
 	all, judged := e.merged("")
-	run.Generator.Lateness = latencyOf(all.hist[lateness])
+	run.Generator.Lateness = results.LatencyOf(all.hist[lateness])
 	run.Generator.Dropped = all.outcomes[driver.Dropped]
 	run.Thresholds = e.thresholds(&run.Ledger)
 	run.Verdict = e.verdict(judged)
@@ -76,8 +74,8 @@ func sendOperation(t *tally, planned int64, d time.Duration) results.Operation {
 	return results.Operation{
 		Name: results.OpSend, Planned: planned, Count: t.outcomes[driver.Acked], Errors: t.failures(),
 		Rate: perSecond(t.outcomes[driver.Acked], d), Bytes: t.acked,
-		Latency: latencyOf(t.hist[sendLatency]), ServiceTime: latencyOf(t.hist[sendService]),
-		ErrorLatency: latencyOf(t.hist[sendError]),
+		Latency: results.LatencyOf(t.hist[sendLatency]), ServiceTime: results.LatencyOf(t.hist[sendService]),
+		ErrorLatency: results.LatencyOf(t.hist[sendError]),
 		NegativeTime: t.negative[sendLatency] + t.negative[sendService] + t.negative[sendError],
 	}
 }
@@ -85,7 +83,7 @@ func sendOperation(t *tally, planned int64, d time.Duration) results.Operation {
 func receiveOperation(t *tally, d time.Duration) results.Operation {
 	return results.Operation{
 		Name: results.OpReceive, Planned: t.expected, Count: t.received, Errors: map[string]int64{},
-		Rate: perSecond(t.received, d), Bytes: t.payload, Latency: latencyOf(t.hist[receiveLatency]),
+		Rate: perSecond(t.received, d), Bytes: t.payload, Latency: results.LatencyOf(t.hist[receiveLatency]),
 		NegativeTime: t.negative[receiveLatency],
 	}
 }
@@ -111,31 +109,4 @@ func (e *engine) merged(phase string) (all, judged *tally) {
 		}
 	}
 	return all, judged
-}
-
-// Samples that a percentile needs to mean anything: ten beyond it, or nearly.
-const (
-	samplesP90   = 10
-	samplesP99   = 100
-	samplesP999  = 1_000
-	samplesP9999 = 10_000
-)
-
-func latencyOf(h *hdrhistogram.Histogram) results.Latency {
-	if h == nil || h.TotalCount() == 0 {
-		return results.Latency{}
-	}
-	n := h.TotalCount()
-	at := func(percentile float64, need int64) *int64 {
-		if n < need {
-			return nil
-		}
-		v := h.ValueAtQuantile(percentile)
-		return &v
-	}
-	return results.Latency{
-		Count: n, Min: h.Min(), Mean: h.Mean(), Max: h.Max(),
-		P50: at(50, 1), P90: at(90, samplesP90), P99: at(99, samplesP99),
-		P999: at(99.9, samplesP999), P9999: at(99.99, samplesP9999),
-	}
 }

@@ -71,7 +71,7 @@ func figureOf(metric string, h *hdrhistogram.Histogram, count, errors, planned i
 		}
 		return float64(errors) / float64(planned), true
 	}
-	l := latencyOf(h)
+	l := results.LatencyOf(h)
 	switch metric {
 	case "mean":
 		return l.Mean, l.Count > 0

@@ -81,7 +81,7 @@ func (e *engine) notes() []string {
 	var out []string
 	for i := range e.phases {
 		planned := e.planned[i].Load()
-		if n := e.totals[i].outcomes[driver.Acked]; planned > 0 && n > 0 && n < samplesP99 && !e.phases[i].Warmup {
+		if n := e.totals[i].outcomes[driver.Acked]; planned > 0 && n > 0 && n < results.MinSamples(99) && !e.phases[i].Warmup {
 			out = append(out, fmt.Sprintf("phase %s has only %d acknowledged messages: it has no p99 and beyond", e.phases[i].Name, n))
 		}
 	}
