@@ -136,6 +136,7 @@ type GetResult struct {
 	SuggestSlave   bool
 
 	files []*logFile
+	units []byte
 }
 
 // Release gives the views back. It may be called at any time and more than once.

@@ -1,0 +1,198 @@
+package store
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"rmqbench/refbroker/protocol"
+)
+
+// Limits of a topic's name, in bytes.
+const (
+	maxTopic      = 127
+	maxRetryTopic = 255
+	retryPrefix   = "%RETRY%"
+)
+
+// recordSlack is what a record may be longer than the largest body.
+const recordSlack = 64 << 10
+
+// buffers holds the buffers that records are encoded into.
+var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, 4<<10)} }}
+
+type buffer struct{ b []byte }
+
+// pooledMax is the largest buffer that is kept for the next append.
+const pooledMax = 256 << 10
+
+func (b *buffer) free() {
+	if cap(b.b) <= pooledMax {
+		buffers.Put(b)
+	}
+}
+
+// Append writes m to the log; queue offset, physical offset, store time and
+// size are filled in, the store host if it is missing. It returns at once. With
+// SYNC_FLUSH and WAIT not "false" the result is Pending: the message counts as
+// stored only when Await says so.
+func (s *Store) Append(m *protocol.Message) (res PutResult) {
+	if status := s.check(m); status != PutOK {
+		return s.refuse(status)
+	}
+	buf := buffers.Get().(*buffer)
+	defer buf.free()
+	s.encode(buf, m)
+	if len(buf.b) > s.cfg.MaxMessageSize+recordSlack || int64(len(buf.b)+blankSize) > s.cfg.MappedFileSizeCommitLog {
+		return s.refuse(MessageIllegal)
+	}
+	s.put(encoded{bytes: buf.b}, m, &res)
+	if res.Status == PutOK {
+		m.QueueOffset, m.PhysicalOffset = res.QueueOffset, res.PhysicalOffset
+		m.StoreTimestamp, m.StoreSize = res.StoreTimestamp, res.Size
+	}
+	return res
+}
+
+// AppendBatch writes messages of one queue next to each other: all of them, in
+// one file, or none.
+func (s *Store) AppendBatch(ms []protocol.Message) (res PutResult) {
+	if len(ms) == 0 {
+		return s.refuse(MessageIllegal)
+	}
+	buf := buffers.Get().(*buffer)
+	defer buf.free()
+	buf.b = buf.b[:0]
+	e := encoded{starts: make([]int, 0, len(ms))}
+	for i := range ms {
+		m := &ms[i]
+		status := s.check(m)
+		if status == PutOK && (m.Topic != ms[0].Topic || m.QueueID != ms[0].QueueID || m.SysFlag != ms[0].SysFlag) {
+			status = MessageIllegal
+		}
+		if status != PutOK {
+			return s.refuse(status)
+		}
+		if i > 0 {
+			e.starts = append(e.starts, len(buf.b))
+		}
+		s.encodeMore(buf, m)
+	}
+	if len(buf.b) > s.cfg.MaxMessageSize+recordSlack || int64(len(buf.b)+blankSize) > s.cfg.MappedFileSizeCommitLog {
+		return s.refuse(MessageIllegal)
+	}
+	e.bytes = buf.b
+	s.put(e, &ms[0], &res)
+	if res.Status == PutOK {
+		fillBatch(ms, &res)
+	}
+	return res
+}
+
+func fillBatch(ms []protocol.Message, res *PutResult) {
+	for i := range ms {
+		ms[i].QueueOffset, ms[i].PhysicalOffset = res.QueueOffset+int64(i), res.Offsets[i]
+		ms[i].StoreTimestamp = res.StoreTimestamp
+		end := res.End
+		if i+1 < len(ms) {
+			end = res.Offsets[i+1]
+		}
+		ms[i].StoreSize = int32(end - res.Offsets[i])
+	}
+}
+
+func (s *Store) refuse(status Status) PutResult {
+	s.refused.Add(1)
+	return PutResult{Status: status}
+}
+
+// check applies Java's rules, in its order.
+func (s *Store) check(m *protocol.Message) Status {
+	limit := maxTopic
+	if strings.HasPrefix(m.Topic, retryPrefix) {
+		limit = maxRetryTopic
+	}
+	switch {
+	case s.Writable() != nil:
+		return ServiceNotAvailable
+	case m.Topic == "" || len(m.Topic) > limit || m.QueueID < 0:
+		return MessageIllegal
+	case m.Body == nil || len(m.Body) > s.cfg.MaxMessageSize:
+		return MessageIllegal
+	case len(m.Properties) > protocol.MaxPropertiesLen:
+		return PropertiesSizeExceeded
+	case s.Busy():
+		return PageCacheBusy
+	}
+	return PutOK
+}
+
+// Busy reports whether an append has held the lock for longer than
+// osPageCacheBusyTimeOutMills: the disk cannot keep up.
+func (s *Store) Busy() bool {
+	since := s.log.locked.Load()
+	return since != 0 && nowMillis()-since > s.cfg.OSPageCacheBusyTimeOutMills
+}
+
+// nowMillis is the clock of records: ms since 1970.
+func nowMillis() int64 { return time.Now().UnixMilli() }
+
+func (s *Store) encode(buf *buffer, m *protocol.Message) {
+	buf.b = buf.b[:0]
+	s.encodeMore(buf, m)
+}
+
+func (s *Store) encodeMore(buf *buffer, m *protocol.Message) {
+	if !m.StoreHost.IsValid() {
+		m.StoreHost = s.host
+	}
+	buf.b = protocol.AppendMessage(buf.b, m)
+}
+
+// put appends encoded records to the queue of m and wakes who waits for them.
+func (s *Store) put(e encoded, m *protocol.Message, res *PutResult) {
+	kind := m.SysFlag & protocol.SysFlagTransaction
+	plain := kind == 0 || kind == protocol.SysFlagCommit
+	err := s.log.append(e, s.queues.get(m.Topic, m.QueueID), plain, res)
+	for errors.Is(err, errQueueGone) {
+		err = s.log.append(e, s.queues.get(m.Topic, m.QueueID), plain, res)
+	}
+	if err != nil {
+		s.logger.Error("append failed", "topic", m.Topic, "queue", m.QueueID, "bytes", len(e.bytes), "err", err)
+		*res = PutResult{Status: failure(err)}
+		return
+	}
+	if !s.syncMode {
+		s.dispatch.bell.ring()
+		s.flush.bell.ring()
+		return
+	}
+	s.flush.bell.ring()
+	wait, _ := protocol.Property(m.Properties, protocol.PropWait)
+	res.Pending = wait != "false"
+}
+
+// failure is the status of an append that could not be written.
+func failure(err error) Status {
+	var noFile errNoFile
+	switch {
+	case errors.Is(err, ErrClosed), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return ServiceNotAvailable
+	case errors.As(err, &noFile):
+		return CreateMappedFileFailed
+	}
+	return UnknownError
+}
+
+// Await calls w.Stored once, from any goroutine: with PutOK when the log before
+// end is on disk, with FlushDiskTimeout after syncFlushTimeout or when a flush
+// failed. With ASYNC_FLUSH it is PutOK at once.
+func (s *Store) Await(end int64, w Waiter) {
+	if !s.syncMode {
+		w.Stored(PutOK)
+		return
+	}
+	s.flush.await(end, w)
+}

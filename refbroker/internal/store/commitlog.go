@@ -1,0 +1,465 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rmqbench/refbroker/internal/vfs"
+	"rmqbench/refbroker/protocol"
+)
+
+// blankSize is what a file of the log keeps free behind its last record: the
+// length of the rest and protocol.MagicBlank.
+const blankSize = 8
+
+// commitLog is the file sequence of all records (Java's CommitLog).
+//
+// One writer at a time, under mu; readers take no lock. That is safe because
+//   - bytes before wrote never change, and wrote moves only after they are written;
+//   - files is replaced, never changed in place;
+//   - a file's mapping lives as long as somebody holds a reference.
+type commitLog struct {
+	fs       vfs.FS
+	log      *slog.Logger
+	dir      string
+	fileSize int64
+	failed   func(error) // a sync failed: nothing may be believed any more
+
+	files   atomic.Pointer[[]*logFile] // by offset, without gaps
+	wrote   atomic.Int64               // end of the last record
+	flushed atomic.Int64               // everything before it is durable
+	locked  atomic.Int64               // since when mu is held, ms since 1970, 0 when it is not
+
+	mu        sync.Mutex
+	closed    bool
+	storeTime int64 // of the last record, never less than of the one before
+	torn      int64 // bytes behind wrote that a failed write may have left
+	counts    putCounts
+	spare     chan spareFile // the next file, made ahead; nil before start
+	makeSpare chan int64     // asks for the file at an offset
+	asked     bool           // an answer will come on spare
+}
+
+type spareFile struct {
+	file *logFile
+	err  error
+}
+
+type putCounts struct {
+	messages, bytes, failed int64
+	distribution            [len(putBuckets) + 1]int64
+	maxMillis               int64
+}
+
+// putBuckets are the upper bounds in ms of Stats.PutDistribution, as Java
+// prints them; the last bucket has none.
+var putBuckets = [...]int64{0, 10, 50, 100, 200, 500, 1000, 2000, 3000, 4000, 5000, 10_000}
+
+func newCommitLog(cfg *Config, fsys vfs.FS, log *slog.Logger) *commitLog {
+	l := &commitLog{fs: fsys, log: log, dir: cfg.StorePathCommitLog, fileSize: cfg.MappedFileSizeCommitLog}
+	l.files.Store(&[]*logFile{})
+	return l
+}
+
+// load maps the files that are there. A last file of length 0 is what a crash
+// between creating and sizing it leaves; any other wrong length is an error.
+func (l *commitLog) load() error {
+	if err := l.fs.MkdirAll(l.dir); err != nil {
+		return fmt.Errorf("make commit log folder: %w", err)
+	}
+	bases, err := listFiles(l.fs, l.dir, l.fileSize)
+	if err != nil {
+		return fmt.Errorf("load commit log: %w", err)
+	}
+	var files []*logFile
+	for i, base := range bases {
+		if i > 0 && base != bases[i-1]+l.fileSize {
+			return fmt.Errorf("load commit log: %s is missing between its neighbours in %s", fileName(bases[i-1]+l.fileSize), l.dir)
+		}
+		f, err := openLogFile(l.fs, l.dir, base, l.fileSize)
+		if err != nil {
+			closeFiles(files)
+			return fmt.Errorf("load commit log: %w", err)
+		}
+		files = append(files, f)
+	}
+	l.files.Store(&files)
+	return nil
+}
+
+func closeFiles(files []*logFile) {
+	for _, f := range files {
+		f.release()
+	}
+}
+
+// listFiles returns the offsets that the files of a queue directory are named
+// by. A last file of length 0 is deleted; another length than size and a name
+// that is no number are errors, as for Java.
+func listFiles(fsys vfs.FS, dir string, size int64) ([]int64, error) {
+	entries, err := fsys.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var bases []int64
+	for i, e := range entries {
+		if e.IsDir() {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		info, err := fsys.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		if info.Size() == 0 && i == len(entries)-1 {
+			if err := fsys.Remove(path); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		base, err := strconv.ParseInt(e.Name(), 10, 64)
+		if err != nil || base < 0 {
+			return nil, fmt.Errorf("%s does not belong here: its name is no offset", path)
+		}
+		if info.Size() != size {
+			return nil, fmt.Errorf("%s has %d bytes, the configured file size is %d", path, info.Size(), size)
+		}
+		bases = append(bases, base)
+	}
+	return bases, nil
+}
+
+func (l *commitLog) min() int64 {
+	if files := *l.files.Load(); len(files) > 0 {
+		return files[0].base
+	}
+	return 0
+}
+
+// find returns the file that holds an offset, with a reference for the caller, or nil.
+func (l *commitLog) find(offset int64) *logFile {
+	files := *l.files.Load()
+	if len(files) == 0 || offset < files[0].base {
+		return nil
+	}
+	i := (offset - files[0].base) / l.fileSize
+	if i >= int64(len(files)) || !files[i].acquire() {
+		return nil
+	}
+	return files[i]
+}
+
+// encoded are records ready for the log but for their offsets and store time.
+type encoded struct {
+	bytes  []byte
+	starts []int // where each record but the first begins; nil for a single one
+}
+
+// append writes e as the next records of q and fills in res. With plain false
+// (prepared and rolled back transaction messages) they get queue offset 0 and
+// take none.
+func (l *commitLog) append(e encoded, q *queue, plain bool, res *PutResult) error {
+	began := time.Now()
+	l.mu.Lock()
+	l.locked.Store(began.UnixMilli())
+	err := l.appendLocked(e, q, plain, res)
+	l.counts.add(began, res, err)
+	l.locked.Store(0)
+	l.mu.Unlock()
+	return err
+}
+
+func (c *putCounts) add(began time.Time, res *PutResult, err error) {
+	if err != nil {
+		c.failed++
+		return
+	}
+	c.messages += int64(res.Count)
+	c.bytes += int64(res.Size)
+	took := time.Since(began).Milliseconds()
+	c.maxMillis = max(c.maxMillis, took)
+	i := 0
+	for i < len(putBuckets) && took > putBuckets[i] {
+		i++
+	}
+	c.distribution[i]++
+}
+
+var errQueueGone = errors.New("topic was deleted meanwhile")
+
+func (l *commitLog) appendLocked(e encoded, q *queue, plain bool, res *PutResult) error {
+	if l.closed {
+		return ErrClosed
+	}
+	if q.deleted {
+		return errQueueGone
+	}
+	f, at, err := l.room(int64(len(e.bytes)))
+	if err != nil {
+		return err
+	}
+	l.storeTime = max(l.storeTime, time.Now().UnixMilli())
+	*res = PutResult{PhysicalOffset: at, StoreTimestamp: l.storeTime, Size: int32(len(e.bytes)), Count: 1 + len(e.starts)}
+	if plain {
+		res.QueueOffset = q.next
+	}
+	l.patch(e, plain, res)
+	if err := l.write(f, e.bytes, at); err != nil {
+		return err
+	}
+	if plain {
+		q.next += int64(res.Count)
+	}
+	res.End = at + int64(len(e.bytes))
+	l.wrote.Store(res.End)
+	return nil
+}
+
+func (l *commitLog) patch(e encoded, plain bool, res *PutResult) {
+	protocol.PatchMessage(e.bytes, res.QueueOffset, res.PhysicalOffset, res.StoreTimestamp)
+	if e.starts == nil {
+		return
+	}
+	res.Offsets = append(make([]int64, 0, res.Count), res.PhysicalOffset)
+	next := res.QueueOffset
+	for _, start := range e.starts {
+		if plain {
+			next++
+		}
+		res.Offsets = append(res.Offsets, res.PhysicalOffset+int64(start))
+		protocol.PatchMessage(e.bytes[start:], next, res.PhysicalOffset+int64(start), res.StoreTimestamp)
+	}
+}
+
+// write puts b at an offset of the log. What a failed write may have left
+// behind is remembered, and made zero before anything else is written: half a
+// record with a whole one before it must not come back as a message.
+func (l *commitLog) write(f *logFile, b []byte, at int64) error {
+	if l.torn > 0 {
+		if err := f.file.PunchHole(at-f.base, min(l.torn, f.end()-at)); err != nil {
+			return fmt.Errorf("clear what a failed write left in the commit log: %w", err)
+		}
+		l.torn = 0
+	}
+	if _, err := f.file.WriteAt(b, at-f.base); err != nil {
+		l.torn = int64(len(b))
+		if f.file.PunchHole(at-f.base, l.torn) == nil {
+			l.torn = 0
+		}
+		return fmt.Errorf("write commit log: %w", err)
+	}
+	return nil
+}
+
+// room returns file and offset for n bytes of records, which it finds in a new
+// file if the last one has not that much left.
+func (l *commitLog) room(n int64) (*logFile, int64, error) {
+	at := l.wrote.Load()
+	files := *l.files.Load()
+	if len(files) > 0 {
+		last := files[len(files)-1]
+		if at+n+blankSize <= last.end() {
+			return last, at, nil
+		}
+		if at < last.end() {
+			next, err := l.nextFile(last.end())
+			if err != nil {
+				return nil, 0, err
+			}
+			if err := l.closeFile(last, at, next); err != nil {
+				return nil, 0, err
+			}
+			return next, next.base, nil
+		}
+	}
+	next, err := l.nextFile(at)
+	if err != nil {
+		return nil, 0, err
+	}
+	l.add(next)
+	return next, at, nil
+}
+
+// closeFile writes the blank that ends a file and moves on to the next one.
+func (l *commitLog) closeFile(last *logFile, at int64, next *logFile) error {
+	var blank [blankSize]byte
+	binary.BigEndian.PutUint32(blank[:], uint32(last.end()-at))
+	binary.BigEndian.PutUint32(blank[4:], protocol.MagicBlank)
+	if err := l.write(last, blank[:], at); err != nil {
+		l.keepSpare(next)
+		return err
+	}
+	l.add(next)
+	l.wrote.Store(next.base)
+	return nil
+}
+
+func (l *commitLog) add(f *logFile) {
+	files := *l.files.Load()
+	grown := append(files[:len(files):len(files)], f)
+	l.files.Store(&grown)
+	if l.makeSpare != nil && !l.asked {
+		l.asked = true
+		l.makeSpare <- f.end()
+	}
+}
+
+// errNoFile marks that the next file of the log could not be made.
+type errNoFile struct{ error }
+
+func (e errNoFile) Unwrap() error { return e.error }
+
+// nextFile returns the file at base: the one made ahead, or made now.
+func (l *commitLog) nextFile(base int64) (*logFile, error) {
+	if l.asked {
+		s := <-l.spare
+		l.asked = false
+		if s.err == nil && s.file.base == base {
+			return s.file, nil
+		}
+		if s.err == nil {
+			s.file.release()
+		}
+	}
+	f, err := openLogFile(l.fs, l.dir, base, l.fileSize)
+	if err != nil {
+		return nil, errNoFile{fmt.Errorf("make commit log file: %w", err)}
+	}
+	return f, nil
+}
+
+// keepSpare puts a file back that was not needed after all.
+func (l *commitLog) keepSpare(f *logFile) {
+	if l.spare == nil || l.asked {
+		f.release()
+		return
+	}
+	l.asked = true
+	l.spare <- spareFile{file: f}
+}
+
+// startSpares has the next file made ahead of need until stop is closed.
+func (l *commitLog) startSpares(stop <-chan struct{}, done *sync.WaitGroup) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.spare, l.makeSpare = make(chan spareFile, 1), make(chan int64, 1)
+	l.asked = true
+	base := l.wrote.Load()
+	if files := *l.files.Load(); len(files) > 0 {
+		base = files[len(files)-1].end()
+	}
+	l.makeSpare <- base
+	done.Go(func() { l.serveSpares(stop) })
+}
+
+func (l *commitLog) serveSpares(stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case base := <-l.makeSpare:
+			f, err := openLogFile(l.fs, l.dir, base, l.fileSize)
+			if err != nil {
+				l.log.Warn("cannot make the next commit log file ahead", "err", err)
+			}
+			ahead := err == nil && f.acquire()
+			l.spare <- spareFile{f, err}
+			if ahead {
+				l.enter(f)
+			}
+		}
+	}
+}
+
+// enter makes the directory entry of a new file durable before a flush needs it.
+func (l *commitLog) enter(f *logFile) {
+	defer f.release()
+	if err := f.sync(l.fs, l.dir); err != nil {
+		l.failed(fmt.Errorf("flush new commit log file: %w", err))
+	}
+}
+
+// dropSpare deletes the file made ahead, at a clean stop.
+func (l *commitLog) dropSpare() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case s := <-l.spare:
+		l.asked = false
+		if s.err == nil {
+			s.file.release()
+			l.fs.Remove(s.file.path)
+		}
+	default:
+	}
+}
+
+// sync makes everything before end durable.
+func (l *commitLog) sync(end int64) error {
+	from := l.flushed.Load()
+	for _, f := range *l.files.Load() {
+		if f.end() <= from || f.base >= end || !f.acquire() {
+			continue
+		}
+		err := f.sync(l.fs, l.dir)
+		f.release()
+		if err != nil {
+			return fmt.Errorf("flush commit log: %w", err)
+		}
+	}
+	l.flushed.Store(end)
+	return nil
+}
+
+func (f *logFile) sync(fsys vfs.FS, dir string) error {
+	if err := f.file.Sync(); err != nil {
+		return err
+	}
+	if f.entered.Load() {
+		return nil
+	}
+	if err := fsys.SyncDir(dir); err != nil {
+		return err
+	}
+	f.entered.Store(true)
+	return nil
+}
+
+// position returns the end of the log and the store time of its last record.
+func (l *commitLog) position() (end, storeTime int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.wrote.Load(), l.storeTime
+}
+
+// view calls f with the bytes from an offset to limit or to the end of the
+// file, and reports whether there are any.
+func (l *commitLog) view(offset, limit int64, f func(b []byte)) bool {
+	if offset < 0 || offset >= limit {
+		return false
+	}
+	file := l.find(offset)
+	if file == nil {
+		return false
+	}
+	defer file.release()
+	f(file.data[offset-file.base : min(limit, file.end())-file.base])
+	return true
+}
+
+func (l *commitLog) close() {
+	files := *l.files.Load()
+	l.files.Store(&[]*logFile{})
+	closeFiles(files)
+}

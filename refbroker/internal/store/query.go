@@ -1,0 +1,163 @@
+package store
+
+import (
+	"encoding/binary"
+	"sort"
+
+	"rmqbench/refbroker/internal/vfs"
+	"rmqbench/refbroker/protocol"
+)
+
+// MaxOffset returns the offset behind the last message of a queue that readers
+// can see, 0 for a queue without messages.
+func (s *Store) MaxOffset(topic string, queue int32) int64 {
+	if q := s.queues.find(topic, queue); q != nil {
+		return q.max.Load()
+	}
+	return 0
+}
+
+// MinOffset returns the offset of the first message of a queue that is still in
+// the log, 0 for a queue without messages.
+func (s *Store) MinOffset(topic string, queue int32) int64 {
+	if q := s.queues.find(topic, queue); q != nil {
+		return q.min.Load()
+	}
+	return 0
+}
+
+// ConsumeQueueUnit returns one unit of a consume queue: where the record is and
+// how long, and its tags code.
+func (s *Store) ConsumeQueueUnit(topic string, queue int32, offset int64) (phys int64, size int32, tags int64, ok bool) {
+	q := s.queues.find(topic, queue)
+	if q == nil || offset < q.min.Load() || offset >= q.max.Load() {
+		return 0, 0, 0, false
+	}
+	u, err := q.unit(offset)
+	return u.phys, u.size, u.tags, err == nil && u.valid()
+}
+
+// StoreTimeAt returns the store time of a message of a queue in ms, -1 if there is none.
+func (s *Store) StoreTimeAt(topic string, queue int32, offset int64) int64 {
+	phys, _, _, ok := s.ConsumeQueueUnit(topic, queue, offset)
+	if !ok {
+		return -1
+	}
+	if t, ok := s.log.storeTimeAt(phys); ok {
+		return t
+	}
+	return -1
+}
+
+// EarliestTime returns the store time of the first message of a queue in ms, -1 if there is none.
+func (s *Store) EarliestTime(topic string, queue int32) int64 {
+	return s.StoreTimeAt(topic, queue, s.MinOffset(topic, queue))
+}
+
+// OffsetByTime searches a queue by store time in ms. Lower is the first message
+// that is not older, or the end of the queue; upper the last message that is
+// not newer, or the start. Of several messages of one time lower is the first
+// and upper the last.
+func (s *Store) OffsetByTime(topic string, queue int32, ms int64, upper bool) int64 {
+	lo, hi := s.MinOffset(topic, queue), s.MaxOffset(topic, queue)
+	n := lo + int64(sort.Search(int(hi-lo), func(i int) bool {
+		t := s.StoreTimeAt(topic, queue, lo+int64(i))
+		if upper {
+			return t > ms
+		}
+		return t >= ms
+	}))
+	if upper {
+		return max(n-1, lo)
+	}
+	return n
+}
+
+// Lookup calls f with the record at an offset of the log, a view that is valid
+// during the call. ErrNotFound means that no record begins there.
+func (s *Store) Lookup(phys int64, f func(record []byte) error) error {
+	err := ErrNotFound
+	s.log.view(phys, s.confirmed(), func(b []byte) {
+		if record := recordAt(b, phys); record != nil {
+			err = f(record)
+		}
+	})
+	return err
+}
+
+// recordAt returns the record at the start of b, nil if b is none that says it
+// lies at phys.
+func recordAt(b []byte, phys int64) []byte {
+	size, err := protocol.RecordSize(b)
+	if err != nil || int64(binary.BigEndian.Uint64(b[protocol.OffPhysicalOffset:])) != phys {
+		return nil
+	}
+	var m protocol.Message
+	if _, err := protocol.DecodeMessage(b, &m); err != nil {
+		return nil
+	}
+	return b[:size]
+}
+
+// QueryKeys calls f for up to most messages with a key, or a unique key, that
+// were stored from begin to end (ms), in the order of the log. Keys that share a
+// hash are not told apart, as in Java. It returns store time and offset of the
+// last message that the index knows.
+func (s *Store) QueryKeys(topic, key string, most int, begin, end int64, f func(record []byte)) (lastTime, lastPhys int64) {
+	if s.index == nil {
+		return 0, 0
+	}
+	most = min(most, s.cfg.MaxMsgsNumBatch)
+	found, lastTime, lastPhys, err := s.index.query(topic, key, most, begin, end)
+	if err != nil {
+		s.logger.Error("query by key", "topic", topic, "key", key, "err", err)
+	}
+	for _, phys := range found {
+		s.Lookup(phys, func(record []byte) error { f(record); return nil })
+	}
+	return lastTime, lastPhys
+}
+
+// Stats returns a snapshot of figures.
+func (s *Store) Stats() Stats {
+	st := Stats{
+		CommitLogMin: s.log.min(), CommitLogMax: s.log.wrote.Load(), Flushed: s.log.flushed.Load(),
+		Confirmed: s.confirmed(), Dispatched: s.dispatch.at.Load(), Flushes: s.flush.count.Load(),
+		CommitLogRatio: s.ratio(s.cfg.StorePathCommitLog), ConsumeQueueRatio: s.ratio(s.queues.dir),
+		IndexRatio: s.ratio(s.path("index")), EarliestStoreTime: -1,
+		GetFound: s.gets.found.Load(), GetMiss: s.gets.miss.Load(),
+		GetMessages: s.gets.messages.Load(), GetBytes: s.gets.bytes.Load(),
+	}
+	st.DispatchBehind = max(st.Confirmed-st.Dispatched, 0)
+	if since := s.log.locked.Load(); since != 0 {
+		st.PutLockMillis = max(nowMillis()-since, 0)
+	}
+	if t, ok := s.log.storeTimeAt(st.CommitLogMin); ok {
+		st.EarliestStoreTime = t
+	}
+	s.log.mu.Lock()
+	c := s.log.counts
+	s.log.mu.Unlock()
+	st.PutMessages, st.PutBytes, st.PutFailed = c.messages, c.bytes, c.failed+s.refused.Load()
+	st.PutDistribution, st.PutMaxMillis = c.distribution, c.maxMillis
+	return st
+}
+
+// ratio returns the used share of the partition that holds path, as Java
+// computes it: rounded up to the next percent. -1 if path is missing.
+func (s *Store) ratio(path string) float64 {
+	u, err := s.fs.Usage(path)
+	if err != nil || u.Used+u.Available == 0 {
+		return -1
+	}
+	return usedRatio(u)
+}
+
+func usedRatio(u vfs.Usage) float64 {
+	total := u.Used + u.Available
+	percent := u.Used * 100 / total
+	if u.Used*100%total != 0 {
+		percent++
+	}
+	return float64(percent) / 100
+}

@@ -1,0 +1,265 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"rmqbench/refbroker/internal/vfs"
+	"rmqbench/refbroker/protocol"
+)
+
+// recovery finds the end of the log and makes consume queues and index agree
+// with it.
+//
+// After a clean stop it starts in the last file that consume queues know of, and
+// only records behind them are dispatched. After a crash it starts in the last
+// file whose first record is older than the checkpoint, or where the index ends
+// if that is earlier, and dispatches everything; queues and index skip what they
+// have. The first thing that is no record is the end. What follows is deleted
+// or made zero: a later crash must not bring it back.
+type recovery struct {
+	s        *Store
+	clean    bool
+	at       int64 // next record
+	dispatch int64 // records before it are not dispatched
+	last     int64 // start of the last record
+	time     int64 // its store time
+	records  int64
+	spoke    time.Time
+}
+
+func (s *Store) recover(clean bool) error {
+	files := *s.log.files.Load()
+	if len(files) == 0 {
+		return s.forgetLog()
+	}
+	began := time.Now()
+	r := &recovery{s: s, clean: clean, spoke: began}
+	queueEnd := s.queues.maxPhys()
+	if clean {
+		r.dispatch = queueEnd
+	}
+	if err := r.prepareIndex(); err != nil {
+		return err
+	}
+	first := files[r.firstFile(queueEnd)]
+	r.at = first.base
+	arrived := s.dispatch.arrived
+	s.dispatch.arrived = nil
+	err := r.scan()
+	s.dispatch.arrived = arrived
+	if err != nil {
+		return err
+	}
+	if err := r.settle(first.base); err != nil {
+		return err
+	}
+	if took := time.Since(began); took > time.Second || !clean {
+		s.logger.Info("store recovered", "clean", clean, "end", r.at, "records", r.records, "took", took)
+	}
+	return nil
+}
+
+// forgetLog removes queues and index of a log that is gone, as Java does.
+func (s *Store) forgetLog() error {
+	for _, q := range s.queues.all() {
+		q.close()
+	}
+	clear(s.queues.queues)
+	if s.index != nil {
+		s.index.close()
+		s.index.files = nil
+	}
+	for _, dir := range []string{s.queues.dir, s.path("index")} {
+		if err := vfs.RemoveAll(s.fs, dir); err != nil {
+			return fmt.Errorf("remove what belongs to a missing commit log: %w", err)
+		}
+	}
+	return nil
+}
+
+// prepareIndex finds out which records the index already has.
+func (r *recovery) prepareIndex() error {
+	x := r.s.index
+	if x == nil {
+		return nil
+	}
+	if r.clean {
+		return x.resume()
+	}
+	return x.repair(r.s.log)
+}
+
+// firstFile returns where to start among the files of the log.
+func (r *recovery) firstFile(queueEnd int64) int {
+	files := *r.s.log.files.Load()
+	for i := len(files) - 1; i > 0; i-- {
+		if r.clean && files[i].base <= queueEnd || !r.clean && r.coversCrash(files[i]) {
+			return i
+		}
+	}
+	return 0
+}
+
+// coversCrash reports whether everything before f is durable and indexed.
+func (r *recovery) coversCrash(f *logFile) bool {
+	var m protocol.Message
+	if _, err := protocol.DecodeMessage(f.data, &m); err != nil || m.StoreTimestamp == 0 {
+		return false
+	}
+	if r.s.index != nil && r.s.index.from < f.base {
+		return false
+	}
+	return m.StoreTimestamp <= r.s.times.times.start()
+}
+
+// scan goes through the records up to the first thing that is none.
+func (r *recovery) scan() error {
+	d := r.s.dispatch
+	d.next = r.at
+	for f := r.s.log.find(r.at); f != nil; f = r.s.log.find(r.at) {
+		err := r.scanFile(f)
+		more := err == nil && r.at == f.end()
+		f.release()
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+	}
+	return r.flush()
+}
+
+// flush writes the units of the records so far.
+func (r *recovery) flush() error {
+	for _, q := range r.s.dispatch.touched {
+		if err := q.flushUnits(); err != nil {
+			return err
+		}
+	}
+	r.s.dispatch.next = r.at
+	r.s.dispatch.finish(context.Background())
+	return nil
+}
+
+func (r *recovery) scanFile(f *logFile) error {
+	for {
+		b := f.data[r.at-f.base:]
+		if len(b) < blankSize {
+			return nil
+		}
+		if binary.BigEndian.Uint32(b[protocol.OffMagic:]) == protocol.MagicBlank {
+			r.at = f.end()
+			return nil
+		}
+		ok, err := r.record(b)
+		if err != nil || !ok {
+			return err
+		}
+	}
+}
+
+// record takes the record at the start of b in, if it is one.
+func (r *recovery) record(b []byte) (bool, error) {
+	var m protocol.Message
+	size, err := protocol.DecodeMessage(b, &m)
+	if err != nil || m.PhysicalOffset != r.at {
+		return false, nil
+	}
+	if r.s.cfg.CheckCRCOnRecover && len(m.Body) > 0 && !m.VerifyBody() {
+		return false, nil
+	}
+	if r.at >= r.dispatch {
+		if err := r.dispatchOne(&m); err != nil {
+			return false, err
+		}
+	}
+	r.last, r.time = r.at, max(r.time, m.StoreTimestamp)
+	r.at += int64(size)
+	r.records++
+	if r.records%roundMessages == 0 {
+		r.speak()
+		return true, r.flush()
+	}
+	return true, nil
+}
+
+// dispatchOne puts a record into queue and index; an error is not tried again.
+func (r *recovery) dispatchOne(m *protocol.Message) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // insist only once
+	if err := r.s.dispatch.record(ctx, m); err != nil {
+		return fmt.Errorf("recover consume queue and index: %w", err)
+	}
+	return nil
+}
+
+func (r *recovery) speak() {
+	if time.Since(r.spoke) > time.Second {
+		r.spoke = time.Now()
+		end := (*r.s.log.files.Load())[len(*r.s.log.files.Load())-1].end()
+		r.s.logger.Info("recovering the store", "at", r.at, "atMost", end, "records", r.records)
+	}
+}
+
+// settle makes r.at the end of everything.
+func (r *recovery) settle(first int64) error {
+	s := r.s
+	if err := s.log.truncate(r.at); err != nil {
+		return err
+	}
+	s.log.storeTime = r.time
+	s.log.flushed.Store(r.at)
+	if !r.clean {
+		// What a killed process wrote is in the page cache only.
+		s.log.flushed.Store(first)
+		if s.syncMode {
+			if err := s.log.sync(r.at); err != nil {
+				return err
+			}
+		}
+	}
+	s.dispatch.at.Store(r.at)
+	if s.index != nil {
+		if err := s.index.cut(r.at, s.log); err != nil {
+			return fmt.Errorf("recover index: %w", err)
+		}
+	}
+	logMin := s.log.min()
+	err := s.queues.each(func(q *queue) error {
+		if err := q.cut(r.at); err != nil {
+			return err
+		}
+		q.next = q.max.Load()
+		q.synced.Store(q.firstUnit())
+		return q.setMin(logMin)
+	})
+	s.times.update(func(t *checkpointTimes) { t.confirmPhysical = r.last })
+	return err
+}
+
+// truncate makes end the end of the log: later files are deleted, and the rest
+// of its file is made zero.
+func (l *commitLog) truncate(end int64) error {
+	files := *l.files.Load()
+	n := len(files)
+	for ; n > 1 && files[n-1].base > end; n-- {
+		files[n-1].release()
+		if err := l.fs.Remove(files[n-1].path); err != nil {
+			return fmt.Errorf("truncate commit log: %w", err)
+		}
+	}
+	kept := files[:n:n]
+	l.files.Store(&kept)
+	l.wrote.Store(end)
+	last := kept[n-1]
+	if end < last.end() {
+		if err := last.file.PunchHole(end-last.base, last.end()-end); err != nil {
+			return fmt.Errorf("truncate commit log: %w", err)
+		}
+	}
+	return nil
+}

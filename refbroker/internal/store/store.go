@@ -1,0 +1,381 @@
+// Package store keeps messages on disk in RocketMQ's own format: commit log,
+// consume queues, key index, checkpoint and the files beside them. A Java
+// broker can open what this package wrote, and the other way round.
+//
+// # Data flow
+//
+// Append encodes a record into a pooled buffer, takes the append lock, gives the
+// record its offsets and store time, and writes it with one pwrite; it is in the
+// page cache when Append returns, so kill -9 cannot lose it. SYNC_FLUSH then
+// waits in Await for the group commit. Beside that path the dispatcher tails the
+// log into consume queues and index and tells of arrivals. Get reads units and
+// hands out views of the mapped log.
+//
+// # Locks, in the order in which they are taken
+//
+//	dispatcher.mu   one round of dispatch, or another change of queues and index
+//	commitLog.mu    one append
+//	queueTable.mu   the map of queues
+//	queue.mu        the files of one queue
+//	indexFile.mu    entries and slots in memory
+//
+// # Files of the package
+//
+//	store.go      open, start, close             append.go    limits, encoding, the append
+//	commitlog.go  the log's files and writes     logfile.go   one file and its mapping
+//	flush.go      group commit, periodic flush   dispatch.go  log to queues and index
+//	queue.go      one consume queue              queues.go    all of them
+//	index.go      keys over index files          indexfile.go one index file
+//	recover.go    after a stop or a crash        get.go       reads by offset
+//	query.go      reads by time, key, position   checkpoint.go, json.go, config.go, types.go
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rmqbench/refbroker/internal/vfs"
+)
+
+// Store is one open message store. Its methods may be called from several
+// goroutines, except Open, Start and Close, which come in this order.
+type Store struct {
+	cfg    Config
+	fs     vfs.FS
+	logger *slog.Logger
+	host   netip.AddrPort
+
+	lock     vfs.File
+	log      *commitLog
+	queues   *queueTable
+	index    *index // nil with messageIndexEnable=false
+	times    *checkpoint
+	flush    *flusher
+	dispatch *dispatcher
+	syncMode bool
+	memory   int64 // records that close to the end of the log count as being in memory
+
+	broken  atomic.Pointer[error] // why nothing can be written any more
+	closed  atomic.Bool
+	started bool
+	stop    context.CancelFunc
+	running sync.WaitGroup
+	gets    getCounts
+	refused atomic.Int64 // appends that failed a check
+}
+
+// Open locks the store's folder, loads what is there and recovers it. After it,
+// everything readable can be read; Append has to wait for Start.
+func Open(cfg Config, opt Options) (*Store, error) {
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("store configuration: %w", err)
+	}
+	if opt.FS == nil {
+		opt.FS = vfs.OS
+	}
+	if opt.Log == nil {
+		opt.Log = slog.Default()
+	}
+	s := &Store{cfg: cfg, fs: opt.FS, logger: opt.Log, host: opt.Host, syncMode: cfg.FlushDiskType == SyncFlush}
+	s.memory = memorySize() / 100 * int64(cfg.AccessMessageInMemoryMaxRatio)
+	if err := s.takeLock(); err != nil {
+		return nil, err
+	}
+	s.build(opt.Arrived)
+	if err := s.load(); err != nil {
+		s.release()
+		return nil, fmt.Errorf("open store %s: %w", cfg.StorePathRootDir, err)
+	}
+	return s, nil
+}
+
+func memorySize() int64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 1 << 30
+	}
+	return int64(info.Totalram) * int64(info.Unit)
+}
+
+func (s *Store) path(name string) string { return filepath.Join(s.cfg.StorePathRootDir, name) }
+
+func (s *Store) takeLock() error {
+	if err := s.fs.MkdirAll(s.cfg.StorePathRootDir); err != nil {
+		return fmt.Errorf("make store folder: %w", err)
+	}
+	f, err := s.fs.Create(s.path("lock"))
+	if err != nil {
+		return fmt.Errorf("open lock file: %w", err)
+	}
+	err = f.Lock()
+	if errors.Is(err, vfs.ErrLocked) {
+		err = fmt.Errorf("%w: %s", ErrLocked, s.cfg.StorePathRootDir)
+	}
+	if err == nil {
+		_, err = f.WriteAt([]byte("lock"), 0)
+	}
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("lock store: %w", err)
+	}
+	s.lock = f
+	return nil
+}
+
+func (s *Store) build(arrived func(Arrival)) {
+	s.log = newCommitLog(&s.cfg, s.fs, s.logger)
+	s.log.failed = s.fail
+	s.queues = newQueueTable(&s.cfg, s.fs)
+	levels, _ := ParseDelayLevels(s.cfg.MessageDelayLevel)
+	if s.cfg.MessageIndexEnable {
+		s.index = newIndex(&s.cfg, s.fs, s.logger)
+		s.index.failed = s.fail
+	}
+	s.dispatch = &dispatcher{
+		log: s.log, queues: s.queues, index: s.index, levels: levels, logger: s.logger,
+		arrived: arrived, limit: s.confirmed, bell: newBell(), pause: time.Second,
+	}
+	s.flush = &flusher{
+		cfg: &s.cfg, log: s.log, bell: newBell(), failed: s.fail,
+		broken: func() bool { return s.broken.Load() != nil },
+		done:   s.wakeDispatch,
+	}
+}
+
+// load brings the parts in and recovers, in Java's order.
+func (s *Store) load() (err error) {
+	clean := true
+	if _, err := s.fs.Stat(s.path("abort")); err == nil {
+		clean = false
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if s.times, err = openCheckpoint(s.fs, s.path("checkpoint")); err != nil {
+		return err
+	}
+	s.flush.times = s.times
+	if err := s.log.load(); err != nil {
+		return err
+	}
+	if err := s.queues.load(); err != nil {
+		return err
+	}
+	if s.index != nil {
+		if err := s.index.load(); err != nil {
+			return err
+		}
+	}
+	return s.recover(clean)
+}
+
+// Start lets messages in and starts the loops beside the append path.
+func (s *Store) Start() error {
+	abort := []byte(strconv.Itoa(os.Getpid()))
+	if err := vfs.WriteFile(s.fs, s.path("abort"), abort, false); err != nil {
+		return fmt.Errorf("start store: %w", err)
+	}
+	if err := s.fs.SyncDir(s.cfg.StorePathRootDir); err != nil {
+		return fmt.Errorf("start store: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop, s.started = stop, true
+	s.log.startSpares(ctx.Done(), &s.running)
+	s.running.Go(func() { s.dispatch.run(ctx) })
+	s.running.Go(func() { s.housekeeping(ctx) })
+	if s.syncMode {
+		s.running.Go(func() { s.flush.runSync(ctx) })
+	} else {
+		s.running.Go(func() { s.flush.runAsync(ctx) })
+	}
+	return nil
+}
+
+// fail is called when a sync has failed: nothing that is not durable yet can be
+// made so any more, and the store takes no messages from then on.
+func (s *Store) fail(err error) {
+	err = fmt.Errorf("store takes no more messages after a failed flush: %w", err)
+	if s.broken.CompareAndSwap(nil, &err) {
+		s.logger.Error("flush failed", "err", err)
+	}
+}
+
+// Writable tells why the store takes no messages, or nil.
+func (s *Store) Writable() error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	if err := s.broken.Load(); err != nil {
+		return *err
+	}
+	if err := s.dispatch.stuck.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// confirmed is the offset before which readers see the log.
+func (s *Store) confirmed() int64 {
+	if s.syncMode {
+		return s.log.flushed.Load()
+	}
+	return s.log.wrote.Load()
+}
+
+func (s *Store) wakeDispatch() {
+	if s.syncMode {
+		s.dispatch.bell.ring()
+	}
+}
+
+// housekeeping flushes consume queues and index, and writes the checkpoint.
+func (s *Store) housekeeping(ctx context.Context) {
+	queues := time.NewTicker(ms(s.cfg.FlushIntervalConsumeQueue))
+	defer queues.Stop()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	thorough := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-second.C:
+			s.keep(s.times.write())
+			s.keep(s.writeIndex(false))
+		case <-queues.C:
+			full := time.Since(thorough) >= ms(s.cfg.FlushConsumeQueueThoroughInterval)
+			if full {
+				thorough = time.Now()
+			}
+			s.flushQueues(full)
+		}
+	}
+}
+
+// keep logs what housekeeping will try again.
+func (s *Store) keep(err error) {
+	if err != nil {
+		s.logger.Warn("housekeeping", "err", err)
+	}
+}
+
+func (s *Store) writeIndex(slots bool) error {
+	if s.index == nil {
+		return nil
+	}
+	s.dispatch.mu.Lock()
+	defer s.dispatch.mu.Unlock()
+	return s.index.write(slots)
+}
+
+// flushQueues makes consume queues durable: those with enough new pages, or,
+// with full, all of them and the index. Only the latter moves the checkpoint,
+// whose times must not be ahead of the disk.
+func (s *Store) flushQueues(full bool) {
+	if s.broken.Load() != nil {
+		return
+	}
+	least := s.cfg.FlushConsumeQueueLeastPages
+	if full {
+		least = 0
+	}
+	dispatched := s.dispatch.time.Load()
+	if err := s.queues.each(func(q *queue) error { return q.sync(least) }); err != nil {
+		s.fail(err)
+		return
+	}
+	if !full {
+		return
+	}
+	if s.index != nil {
+		if err := s.writeIndex(false); err != nil {
+			s.keep(err)
+			return
+		}
+		if err := s.index.sync(); err != nil {
+			s.fail(err)
+			return
+		}
+	}
+	s.times.update(func(t *checkpointTimes) {
+		t.logics = max(t.logics, dispatched)
+		if s.index != nil {
+			t.index = max(t.index, s.index.filled.Load())
+		}
+	})
+}
+
+// closeTimeout is how long Close waits for dispatch to catch up.
+const closeTimeout = 30 * time.Second
+
+// Close stops the store in order: what was appended is flushed, dispatched and
+// checkpointed, and the abort file goes. If that is not possible the abort file
+// stays, so that the next Open recovers as after a crash, and the reason is
+// returned.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.log.mu.Lock()
+	s.log.closed = true
+	s.log.mu.Unlock()
+	var err error
+	if s.started {
+		err = s.shutDown()
+	}
+	return errors.Join(err, s.release())
+}
+
+func (s *Store) shutDown() error {
+	s.stop()
+	s.running.Wait()
+	if s.flush.dirty() {
+		s.flush.once()
+	}
+	s.flush.stop()
+	s.log.dropSpare()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	s.dispatch.drain(ctx)
+	if s.dispatch.at.Load() < s.log.wrote.Load() && s.broken.Load() == nil {
+		return fmt.Errorf("close store: %d bytes of the log are not dispatched", s.log.wrote.Load()-s.dispatch.at.Load())
+	}
+	if err := s.writeIndex(true); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	s.flushQueues(true)
+	if err := s.broken.Load(); err != nil {
+		return fmt.Errorf("close store: %w", *err)
+	}
+	if err := s.times.write(); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	if err := s.fs.Remove(s.path("abort")); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+// release closes files and lets go of the lock.
+func (s *Store) release() error {
+	s.log.close()
+	s.queues.close()
+	if s.index != nil {
+		s.index.close()
+	}
+	if s.times != nil {
+		s.times.file.Close()
+	}
+	return s.lock.Close()
+}
