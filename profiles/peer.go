@@ -208,7 +208,8 @@ func (p *Peer) fetch(ctx context.Context, lib string) error {
 		"-DoutputDirectory=" + filepath.Join(work, "lib"), "-DincludeScope=runtime",
 	})
 	if err != nil {
-		return fmt.Errorf("Maven could not fetch Apache RocketMQ %s (%w): check the network and Maven's settings, or set ROCKETMQ_HOME\n%s", p.Version, err, lastLines(out, tailLines)) //nolint:revive,staticcheck // a proper noun
+		return fmt.Errorf("fetching Apache RocketMQ %s by Maven failed (%w): check the network and Maven's settings, or set ROCKETMQ_HOME\n%s",
+			p.Version, err, lastLines(out, tailLines))
 	}
 	if err := os.Rename(filepath.Join(work, "lib"), lib); err != nil {
 		return fmt.Errorf("keeping the jars: %w", err)

@@ -115,3 +115,21 @@ func unknownProfile(name string) error {
 	return fmt.Errorf("there is no profile %q: give the path of a profile file, or one of %s.%s",
 		name, strings.Join(names, ", "), hint)
 }
+
+// SetHeap changes the heap of the brokers, "2g" or "512m".
+func (j *JavaSettings) SetHeap(s string) error {
+	if !heapForm.MatchString(s) {
+		return fmt.Errorf("%q is not a heap size such as 2g or 512m", s)
+	}
+	j.Heap = s
+	return nil
+}
+
+// SetVersion changes the release that Maven resolves, "5.3.3".
+func (j *JavaSettings) SetVersion(s string) error {
+	if !versionForm.MatchString(s) {
+		return fmt.Errorf("%q is not a version such as 5.3.3", s)
+	}
+	j.Version = s
+	return nil
+}

@@ -1,0 +1,39 @@
+# What a developer does here. Only Go is needed; Java and Maven add the tests
+# against Apache RocketMQ, and the comparison in `make bench`.
+GO ?= go
+
+.PHONY: build test race lint bench soak fuzz-short clean
+
+build: ## the programs, into bin/
+	$(GO) build -o bin/ ./cmd/...
+
+test: ## everything once; tests that need Java are skipped where there is none
+	$(GO) test ./...
+
+race: ## everything under the race detector, Java left out
+	$(GO) test -race -short -timeout 15m ./...
+
+lint: bin/golangci-lint ## vet, format and linters, pinned in .ci/tools/go.mod
+	$(GO) vet ./...
+	bin/golangci-lint run ./...
+
+bin/golangci-lint: .ci/tools/go.mod .ci/tools/go.sum
+	cd .ci/tools && $(GO) build -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bench: ## Go against Java, alternating, medians and ratios; needs Java, takes some minutes
+	$(GO) run ./test/bench
+
+soak: ## the long tests
+	$(GO) test -tags soak -timeout 60m -run Soak ./...
+
+FUZZTIME ?= 10s
+fuzz-short: ## every fuzz target for FUZZTIME
+	@set -e; for package in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "$$package $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; \
+	done
+
+clean:
+	rm -rf bin
