@@ -22,6 +22,8 @@ func micros(us float64) string {
 	}
 	us = round3(us)
 	switch {
+	case us < 1e3 && us == math.Trunc(us):
+		return strconv.Itoa(int(us)) + " µs"
 	case us < 1e3:
 		return digits3(us) + " µs"
 	case us < 1e6:

@@ -165,10 +165,7 @@ func (r *Record) Histogram(name string, keep func(phase string) bool) *hdrhistog
 func (r *Record) byPhase(name string) map[string]*hdrhistogram.Histogram {
 	sums := map[string]*hdrhistogram.Histogram{}
 	err := r.Intervals(name, func(i Interval) error {
-		phase := i.Tag
-		if phase == "" {
-			phase = r.phaseAt(i.Offset.Milliseconds())
-		}
+		phase := r.PhaseOf(i)
 		if sums[phase] == nil {
 			sums[phase] = NewHistogram()
 		}
@@ -179,6 +176,15 @@ func (r *Record) byPhase(name string) map[string]*hdrhistogram.Histogram {
 		r.problem("The log %s.hlog is not whole: %v.", name, err)
 	}
 	return sums
+}
+
+// PhaseOf returns the name of the phase that an interval belongs to: its tag, or
+// the phase that it began in.
+func (r *Record) PhaseOf(i Interval) string {
+	if i.Tag != "" {
+		return i.Tag
+	}
+	return r.phaseAt(i.Offset.Milliseconds())
 }
 
 // phaseAt returns the name of the phase at ms since the start, from the summary

@@ -1,0 +1,395 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"rmqbench/results"
+)
+
+// view is a report before it takes a form: the answer first, then sections of
+// the same few parts. Text, Markdown and HTML are three ways to write it.
+type view struct {
+	Title      string // workload and target
+	Facts      []fact
+	Status     results.Status
+	Mark       string // a sign beside the word, so that colour is not alone
+	Word       string
+	Sentence   string
+	Reasons    []string
+	Thresholds *table
+	Passed     string // "All 2 thresholds passed."
+	Failed     bool
+	Numbers    []number
+	Figure     string // of the first screen
+	Sections   []section
+}
+
+// number is one of the three figures of the first screen.
+type number struct {
+	Label, Value, Note string
+	Bad                bool
+}
+
+type fact struct{ Name, Value string }
+
+// section is one part of a report.
+type section struct {
+	ID, Title string
+	Lead      []string // paragraphs
+	Tables    []table
+	Figures   []string // names
+	Facts     []fact
+	Code      []code
+	Brief     bool // belongs into the short forms for terminals too
+}
+
+// code is text to be copied.
+type code struct {
+	Title, Text string
+	Folded      bool
+}
+
+// table has a head and rows; the first Left columns are text, the others numbers.
+type table struct {
+	Caption string
+	Left    int
+	Head    []string
+	Rows    []row
+}
+
+type row struct {
+	Cells []string
+	Bad   bool // needs the reader's attention; a word in the row says why
+}
+
+func (t *table) add(cells ...string) { t.Rows = append(t.Rows, row{Cells: cells}) }
+
+func (t *table) addIf(bad bool, cells ...string) {
+	t.Rows = append(t.Rows, row{Cells: cells, Bad: bad})
+}
+
+// newView puts the report of a run together.
+func newView(rec *results.Record, problems []string) *view {
+	run := &rec.Run
+	v := &view{
+		Title: clean(run.Workload.Name) + " against " + clean(run.Profile.Name),
+		Facts: headFacts(run), Status: run.Verdict.Status, Reasons: run.Verdict.Reasons,
+		Numbers: numbers(rec), Figure: "latency",
+	}
+	v.Mark, v.Word, v.Sentence = verdict(run.Verdict.Status)
+	v.Thresholds, v.Passed, v.Failed = thresholds(run.Thresholds)
+	for _, s := range []*section{
+		phasesSection(run), endToEndSection(run), percentileSection(), ledgerSection(rec), faultsSection(run),
+		generatorSection(run), nodesSection(run), environmentSection(run), reproduceSection(run), problemsSection(problems),
+	} {
+		if s != nil {
+			v.Sections = append(v.Sections, *s)
+		}
+	}
+	return v
+}
+
+func verdict(s results.Status) (mark, word, sentence string) {
+	switch s {
+	case results.Valid:
+		return "✓", "Valid", "The measurement is valid."
+	case results.Invalid:
+		return "✗", "Not valid", "The measurement itself failed: do not rely on these figures."
+	}
+	return "…", "Incomplete", "The run did not reach its end: these figures cover what was measured until then."
+}
+
+func thresholds(all []results.Threshold) (t *table, sentence string, failed bool) {
+	if len(all) == 0 {
+		return nil, "The workload sets no thresholds.", false
+	}
+	t = &table{Caption: "Thresholds", Left: 3, Head: []string{"", "Demand", "Measured"}}
+	bad := 0
+	for _, th := range all {
+		word := "✓ passed"
+		if !th.Passed {
+			word = "✗ failed"
+			bad++
+		}
+		t.addIf(!th.Passed, word, clean(th.Expression), clean(th.Actual))
+	}
+	switch {
+	case bad > 0:
+		return t, fmt.Sprintf("%d of %s failed.", bad, plural(int64(len(all)), "threshold")), true
+	case len(all) == 1:
+		return t, "The threshold passed.", false
+	}
+	return t, fmt.Sprintf("All %d thresholds passed.", len(all)), false
+}
+
+func headFacts(run *results.Run) []fact {
+	took := "not finished"
+	if !run.Finished.IsZero() {
+		took = longTime(run.Finished.Sub(run.Started))
+	}
+	kind := map[string]string{"go": "Go nodes", "java": "Java nodes", "external": "external cluster"}[run.Profile.Kind]
+	if kind == "" {
+		kind = clean(run.Profile.Kind)
+	}
+	return []fact{
+		{"Workload", clean(run.Workload.Name)},
+		{"Target", clean(run.Profile.Name) + " (" + kind + ")"},
+		{"Driver", clean(run.Driver)},
+		{"Started", run.Started.UTC().Format("2006-01-02 15:04:05 UTC")},
+		{"Took", took},
+	}
+}
+
+// seconds of a phase.
+func phaseSeconds(p results.Phase) float64 { return float64(p.EndMillis-p.StartMillis) / 1000 }
+
+func operation(p results.Phase, name string) *results.Operation {
+	i := slices.IndexFunc(p.Operations, func(o results.Operation) bool { return o.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &p.Operations[i]
+}
+
+// plannedRate is what the schedule asked for, per second of the phase.
+func plannedRate(p results.Phase, o *results.Operation) float64 {
+	if s := phaseSeconds(p); s > 0 {
+		return float64(o.Planned) / s
+	}
+	return 0
+}
+
+// busiest returns the phase with the highest planned send rate, warm-up only
+// when there is nothing else.
+func busiest(run *results.Run) (results.Phase, *results.Operation) {
+	var best results.Phase
+	var op *results.Operation
+	for _, p := range run.Phases {
+		o := operation(p, results.OpSend)
+		if o == nil || o.Planned == 0 {
+			continue
+		}
+		better := plannedRate(p, o) > 0 && (op == nil || plannedRate(p, o) > plannedRate(best, op))
+		if op == nil || best.Warmup && !p.Warmup || better && best.Warmup == p.Warmup {
+			best, op = p, o
+		}
+	}
+	return best, op
+}
+
+func numbers(rec *results.Record) []number {
+	p, o := busiest(&rec.Run)
+	if o == nil {
+		nothing := "no message was sent"
+		return []number{{"p99 send latency", none, nothing, false}, {"Acknowledged rate", none, nothing, false}, lostNumber(rec)}
+	}
+	phase := "busiest phase, " + clean(p.Name)
+	latency := number{Label: "p99 send latency", Value: percentile(o.Latency.P99), Note: phase + ", from the intended time"}
+	if o.Latency.P99 == nil {
+		latency.Note = fmt.Sprintf("%s: %s, p99 needs 100", phase, plural(o.Latency.Count, "sample"))
+	} else if o.ServiceTime.P99 != nil {
+		latency.Note += "; from the call " + percentile(o.ServiceTime.P99)
+	}
+	want := plannedRate(p, o)
+	rate := number{Label: "Acknowledged rate", Value: Rate(o.Rate), Bad: o.Rate < 0.95*want,
+		Note: fmt.Sprintf("of %s planned in %s", Rate(want), clean(p.Name))}
+	if want > 0 {
+		rate.Note += " (" + Percent(o.Rate/want) + ")"
+	}
+	return []number{latency, rate, lostNumber(rec)}
+}
+
+func lostNumber(rec *results.Record) number {
+	l := rec.Run.Ledger
+	n := number{Label: "Messages lost", Value: Count(l.Lost), Bad: l.Lost > 0 || l.Corrupt > 0}
+	switch {
+	case rec.Recovered && l.Sent == 0:
+		return number{Label: "Messages lost", Value: "not known", Note: "the ledger ended with the generator"}
+	case !consumed(&rec.Run):
+		return number{Label: "Messages lost", Value: "not checked", Note: "no consumer group: nothing was received back"}
+	case l.Sent == 0:
+		n.Note = "nothing was sent"
+		return n
+	}
+	n.Note = "of " + Count(l.Acked) + " acknowledged"
+	for _, c := range []struct {
+		name string
+		n    int64
+	}{{"duplicated", l.Duplicated}, {"out of order", l.OutOfOrder}, {"corrupt", l.Corrupt}, {"unknown", l.Unknown}} {
+		if c.n > 0 {
+			n.Note += ", " + Count(c.n) + " " + c.name
+		}
+	}
+	return n
+}
+
+// consumed reports whether the run had consumers.
+func consumed(run *results.Run) bool {
+	return run.Ledger.Received > 0 || slices.ContainsFunc(run.Phases, func(p results.Phase) bool {
+		return operation(p, results.OpReceive) != nil
+	})
+}
+
+func phaseName(p results.Phase) string {
+	if p.Warmup && !strings.Contains(strings.ToLower(p.Name), "warm") {
+		return clean(p.Name) + " (warm-up)"
+	}
+	return clean(p.Name)
+}
+
+func phasesSection(run *results.Run) *section {
+	s := &section{ID: "phases", Title: "Phases", Brief: true, Figures: []string{"rate"}}
+	sent := table{Caption: "Sent", Left: 1, Head: []string{"Phase", "Planned", "Acked", "Failed", "Rate planned", "Rate achieved"}}
+	intended := latencyTable("Send latency, from the intended time")
+	service := latencyTable("Send latency, from the call (service time)")
+	failed := latencyTable("Latency of failed sends")
+	kind := table{Caption: "Failures", Left: 2, Head: []string{"Phase", "Kind", "Count", "Share"}}
+	var negative int64
+	for _, p := range run.Phases {
+		o := operation(p, results.OpSend)
+		if o == nil {
+			continue
+		}
+		bad := sumOf(o.Errors)
+		sent.addIf(bad > 0, phaseName(p), Count(o.Planned), Count(o.Count), Count(bad), Rate(plannedRate(p, o)), Rate(o.Rate))
+		addLatency(&intended, p, o.Latency)
+		addLatency(&service, p, o.ServiceTime)
+		if o.ErrorLatency.Count > 0 {
+			addLatency(&failed, p, o.ErrorLatency)
+		}
+		addKinds(&kind, p, o)
+		negative += o.NegativeTime
+	}
+	if len(sent.Rows) == 0 {
+		s.Lead = []string{"No phase sent anything."}
+		return s
+	}
+	s.Lead = append(s.Lead, "A message belongs to the phase of its intended time, whenever it was answered. "+
+		"A dash stands for a percentile whose sample is too small to carry it.")
+	if negative > 0 {
+		s.Lead = append(s.Lead, plural(negative, "impossible (negative) time")+" seen, left out of every latency: the clock was set back.")
+	}
+	for _, t := range []table{sent, kind, intended, service, failed} {
+		if len(t.Rows) > 0 {
+			s.Tables = append(s.Tables, t)
+		}
+	}
+	return s
+}
+
+func sumOf(m map[string]int64) int64 {
+	var n int64
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+func addKinds(t *table, p results.Phase, o *results.Operation) {
+	for _, k := range sortedKeys(o.Errors) {
+		if n := o.Errors[k]; n > 0 {
+			t.add(phaseName(p), clean(k), Count(n), Percent(float64(n)/float64(max(o.Planned, n))))
+		}
+	}
+}
+
+func latencyTable(caption string) table {
+	return table{Caption: caption, Left: 1, Head: []string{"Phase", "p50", "p90", "p99", "p99.9", "Max"}}
+}
+
+func addLatency(t *table, p results.Phase, l results.Latency) {
+	top := none
+	if l.Count > 0 {
+		top = Micros(l.Max)
+	}
+	t.add(phaseName(p), percentile(l.P50), percentile(l.P90), percentile(l.P99), percentile(l.P999), top)
+}
+
+func endToEndSection(run *results.Run) *section {
+	s := &section{ID: "end-to-end", Title: "End to end", Brief: true, Figures: []string{"end-to-end", "lag"}}
+	got := table{Caption: "Received", Left: 1, Head: []string{"Phase", "Expected", "Received", "Missing", "Rate"}}
+	lat := latencyTable("From the intended send time to the consumer")
+	for _, p := range run.Phases {
+		if o := operation(p, results.OpReceive); o != nil {
+			missing := Count(max(0, o.Planned-o.Count))
+			if o.Count > o.Planned {
+				missing = none // some were received twice, see the ledger
+			}
+			got.addIf(o.Count < o.Planned, phaseName(p), Count(o.Planned), Count(o.Count), missing, Rate(o.Rate))
+			addLatency(&lat, p, o.Latency)
+		}
+	}
+	if len(got.Rows) == 0 {
+		return nil
+	}
+	s.Lead = []string{"Expected are the acknowledged messages, once for each consumer group."}
+	s.Tables = []table{got, lat}
+	return s
+}
+
+func percentileSection() *section {
+	return &section{ID: "percentiles", Title: "Latency by percentile", Figures: []string{"percentiles"}, Lead: []string{
+		"Each nine takes the same room, so the rare slow messages on the right can be read as well as the many on the left. " +
+			"Where the line from the intended time leaves the one from the call, messages waited for their turn to be sent."}}
+}
+
+func ledgerSection(rec *results.Record) *section {
+	l := rec.Run.Ledger
+	s := &section{ID: "ledger", Title: "Ledger", Brief: true}
+	if rec.Recovered && l.Sent == 0 {
+		s.Lead = []string{"The ledger ended with the generator, which was killed: what became of the messages is not known."}
+		return s
+	}
+	t := table{Caption: "Every message, by the identity in its body", Left: 1, Head: []string{"", "Messages", "Meaning"}}
+	for _, r := range []struct {
+		name    string
+		n       int64
+		wrong   bool
+		meaning string
+	}{
+		{"Sent", l.Sent, false, "given to the driver"},
+		{"Acknowledged", l.Acked, false, "stored as asked"},
+		{"Failed", l.Failed, false, "answered with an error, or never left"},
+		{"Unknown", l.Unknown, false, "no answer: stored or not, nobody knows"},
+		{"Received", l.Received, false, "by all consumer groups together"},
+		{"Lost", l.Lost, true, "acknowledged, never received by a group that should have"},
+		{"Duplicated", l.Duplicated, true, "received again by the same group"},
+		{"Out of order", l.OutOfOrder, true, "per key, where the workload asks for order"},
+		{"Corrupt", l.Corrupt, true, "the body is not what was sent"},
+		{"Foreign", l.Foreign, true, "not of this run"},
+	} {
+		t.addIf(r.wrong && r.n > 0, r.name, Count(r.n), r.meaning)
+	}
+	s.Tables = []table{t}
+	if len(l.Violations) > 0 {
+		s.Tables = append(s.Tables, violations(l.Violations))
+	}
+	return s
+}
+
+func violations(all []results.Violation) table {
+	t := table{Caption: "Violations (the first " + strconv.Itoa(len(all)) + ")", Left: 3,
+		Head: []string{"Kind", "Group", "Broker", "Queue", "Offset", "Producer", "Sequence"}}
+	for _, v := range all {
+		t.add(clean(v.Kind), clean(v.Group), clean(v.Broker), strconv.Itoa(v.Queue), Count(v.Offset), strconv.Itoa(v.Producer), Count(v.Sequence))
+	}
+	return t
+}
+
+func faultsSection(run *results.Run) *section {
+	if len(run.Faults) == 0 {
+		return nil
+	}
+	t := table{Caption: "What was done to the target, or happened to it", Left: 2, Head: []string{"Action", "Target", "At", "Gap"}}
+	for _, f := range run.Faults {
+		var parts []string
+		for _, k := range sortedKeys(f.Gap) {
+			parts = append(parts, clean(k)+" "+Micros(f.Gap[k]*1000))
+		}
+		t.add(clean(f.Action), clean(f.Target), micros(float64(f.AtMillis)*1000), strings.Join(parts, ", "))
+	}
+	return &section{ID: "faults", Title: "Faults", Tables: []table{t}, Brief: true}
+}
