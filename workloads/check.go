@@ -3,6 +3,7 @@ package workloads
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,16 +25,16 @@ func (d *decoder) checkWhole(root *node) {
 
 // checkUnused reports topics nobody writes to and producer groups without arrivals.
 func (d *decoder) checkUnused(root *node) {
-	if len(d.plan.Phases) > 0 {
-		for _, p := range d.plan.Producers {
-			if !d.used[p.Name] {
-				d.report(d.producer[p.Name], "producers."+p.Name, fmt.Sprintf("producer group %s has no arrivals in any phase", quoted(p.Name)),
-					fmt.Sprintf("write `arrivals` in a phase, or leave the group away"))
+	if producers := root.get("producers"); producers != nil && len(d.plan.Phases) > 0 && !d.wrongIn("phases") {
+		for _, e := range producers.entries {
+			if !d.used[e.key] {
+				d.report(e.at, "producers."+e.key, fmt.Sprintf("producer group %s has no arrivals in any phase", quoted(e.key)),
+					"write `arrivals` in a phase, or leave the group away")
 			}
 		}
 	}
 	topics := root.get("topics")
-	if topics == nil || d.wrote[""] {
+	if topics == nil || d.wrongIn("producers") || d.wrongIn("consumers") {
 		return
 	}
 	for _, e := range topics.entries {
@@ -42,6 +43,11 @@ func (d *decoder) checkUnused(root *node) {
 			d.report(e.at, "topics."+e.key, fmt.Sprintf("topic %s is not used", quoted(e.key)), "write its name as the `topic` of a producer group, or leave it away")
 		}
 	}
+}
+
+// wrongIn reports whether a mistake was found in a section.
+func (d *decoder) wrongIn(section string) bool {
+	return slices.ContainsFunc(d.errs.List, func(e *Error) bool { return e.Path == section || strings.HasPrefix(e.Path, section+".") })
 }
 
 // checkLoad reports a plan that measures nothing, or more than fits.
@@ -74,8 +80,12 @@ func (d *decoder) checkLoad(root *node) {
 
 // checkThreshold reports a demand that could never be judged.
 func (d *decoder) checkThreshold(t Threshold, c cue) {
-	if len(d.plan.Consumers) == 0 && (t.Op == "receive" || slices.Contains([]string{"received", "lost", "duplicated", "corrupt", "foreign"}, t.Metric)) {
+	if len(d.plan.Consumers) == 0 && (t.Op == "receive" || slices.Contains([]string{"received", "lost", "duplicated", "outOfOrder", "corrupt", "foreign"}, t.Metric)) {
 		d.report(c.at, c.path, fmt.Sprintf("%s needs a consumer group, and there is none", quoted(t.Text)), "add `consumers`, or leave the threshold away")
+		return
+	}
+	if t.Metric == "outOfOrder" && !slices.ContainsFunc(d.plan.Producers, func(p Producer) bool { return p.Keys.Kind != KeyNone }) {
+		d.report(c.at, c.path, "`outOfOrder` looks at the messages of one key, and no producer group has keys", "write `keys: uniform` or `keys: zipf`, or leave the threshold away")
 		return
 	}
 	planned := 0.

@@ -19,14 +19,15 @@ type decoder struct {
 	// torn: part of the text could not be read, so what is missing may have been there.
 	torn bool
 
-	scale    float64
-	topics   []string            // names declared, those of broken sections too
-	tags     map[string][]string // topic → tags that producers set; nil value: some set none
-	phaseAt  map[string]span
-	producer map[string]span
-	used     map[string]bool // producers with arrivals
-	wrote    map[string]bool // topics with a producer
-	cues     []cue           // where each threshold stands
+	scale        float64
+	topicsBroken bool                // topics could not be read at all
+	topics       []string            // names declared, those of broken sections too
+	tags         map[string][]string // topic → tags that producers set; nil value: some set none
+	phaseAt      map[string]span
+	producer     map[string]span
+	used         map[string]bool // producers with arrivals
+	wrote        map[string]bool // topics with a producer
+	cues         []cue           // where each threshold stands
 }
 
 // report adds a mistake. Excerpt and caret come from the place.
@@ -81,12 +82,6 @@ func (d *decoder) object(n *node, path, what string, allowed ...string) *object 
 
 // unknown reports a key that the language does not have and returns what was meant.
 func (o *object) unknown(e entry, n *node, allowed []string) string {
-	if key, value, found := strings.Cut(e.key, ":"); found && slices.Contains(allowed, key) && e.value.kind == nullNode {
-		o.d.report(e.at, o.sub(key), fmt.Sprintf("a space is missing behind the colon of %s", quoted(key)),
-			"write `"+key+": "+printable(value)+"`")
-		o.doubt = true
-		return ""
-	}
 	meant := nearest(e.key, allowed)
 	o.d.report(e.at, o.sub(e.key), fmt.Sprintf("unknown key %s in %s", quoted(e.key), o.what), didYouMean(e.key, allowed))
 	if meant == "" || n.index(meant) >= 0 {
@@ -112,7 +107,9 @@ func (o *object) value(key string) *node {
 	if n == nil || n.kind != nullNode {
 		return n
 	}
-	o.d.report(o.places[key], o.sub(key), fmt.Sprintf("%s has no value", quoted(key)), "write one, or leave the key away")
+	if !o.d.torn {
+		o.d.report(o.places[key], o.sub(key), fmt.Sprintf("%s has no value", quoted(key)), "write one, or leave the key away")
+	}
 	return nil
 }
 
@@ -200,7 +197,11 @@ func (d *decoder) quantity(n *node, path, key string, m measure, def, least, mos
 		d.report(n.at, path, fmt.Sprintf("%s must be %s, found %s", quoted(key), m.name, shown(n)), "for example "+m.example)
 		return def
 	}
-	v, err := m.parse(n.text)
+	called := m
+	if m.name == numbers.name {
+		called.name = quoted(key)
+	}
+	v, err := called.parse(n.text)
 	if err != nil {
 		q := err.(*quantityError)
 		d.report(n.at, path, q.message, q.hint)

@@ -22,6 +22,7 @@ type Error struct {
 
 	caret string // the line below the excerpt
 	order int
+	mend  func(lines []string, i int) // changes line i so that reading can go on
 }
 
 // Error returns the mistake with its place, excerpt and suggestion, over

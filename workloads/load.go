@@ -77,12 +77,3 @@ func baseName(file string) string {
 	}
 	return name
 }
-
-// readText parses the file and goes on behind mistakes of YAML itself.
-func (d *decoder) readText(text string) *node {
-	root := d.parseTree(text, 0, 0)
-	if len(d.errs.List) > 0 {
-		d.torn = true
-	}
-	return root
-}

@@ -37,7 +37,7 @@ func (d *decoder) readPhases(o *object) {
 		d.phaseAt[name] = at
 		d.plan.Phases = append(d.plan.Phases, d.readPhase(name, path, n))
 	})
-	if n := o.fields["phases"]; n.kind == nullNode || n.kind == mapNode && len(n.entries) == 0 {
+	if n := o.fields["phases"]; !d.torn && (n.kind == nullNode || n.kind == mapNode && len(n.entries) == 0) {
 		d.report(o.places["phases"], "phases", "there are no phases", "for example `phases: {rush: {duration: 30s, arrivals: 500/s}}`")
 	}
 	d.checkOrder()
@@ -82,7 +82,9 @@ func (d *decoder) arrivals(o *object, length time.Duration) []Arrivals {
 	var all []Arrivals
 	o.named("arrivals", "rates", func(name string, at span, n *node) {
 		if _, there := d.producer[name]; !there {
-			d.report(at, path+"."+name, fmt.Sprintf("there is no producer group %s", quoted(name)), didYouMean(name, d.producerNames()))
+			if !d.torn {
+				d.report(at, path+"."+name, fmt.Sprintf("there is no producer group %s", quoted(name)), didYouMean(name, d.producerNames()))
+			}
 			if near := nearest(name, d.producerNames()); near != "" {
 				d.used[near] = true
 			}

@@ -64,7 +64,9 @@ func (d *decoder) workload(root *node) {
 		d.checkName(name, n.at, "name", "a workload's name", plainName)
 		d.plan.Name = name
 	}
-	d.plan.Description, _ = o.text("description")
+	if text, n := o.text("description"); n != nil {
+		d.plan.Description = printable(strings.Join(strings.Fields(text), " "))
+	}
 	d.plan.Seed = uint64(o.quantity("seed", numbers, defaultSeed, 0, 1<<53))
 	d.scale = o.quantity("scale", numbers, 1, 1e-6, 1e6)
 	d.readTopics(o)
@@ -92,7 +94,9 @@ func (d *decoder) readTopics(o *object) {
 		d.plan.Topics = append(d.plan.Topics, Topic{Name: name, Queues: t.integer("queues", defaultQueues, 1, maxQueues)})
 		d.topics = append(d.topics, name)
 	})
-	if !o.has("topics") {
+	if n := o.fields["topics"]; n != nil && n.kind != mapNode && n.kind != nullNode {
+		d.topicsBroken = true
+	} else if len(d.topics) == 0 {
 		d.plan.Topics = []Topic{{Name: defaultTopic, Queues: defaultQueues}}
 		d.topics = []string{defaultTopic}
 	}
@@ -103,13 +107,18 @@ func (d *decoder) topicOf(o *object) string {
 	if !o.has("topic") && len(d.topics) == 1 {
 		return d.topics[0]
 	}
-	n := o.required("topic", "there are several topics; "+oneOf(d.topics))
-	if n == nil {
+	if d.topicsBroken && !o.has("topic") || o.required("topic", "there are several topics; "+oneOf(d.topics)) == nil {
 		return ""
 	}
 	name, n := o.text("topic")
-	if n != nil && len(d.topics) > 0 && !slices.Contains(d.topics, name) {
-		d.report(n.at, o.sub("topic"), fmt.Sprintf("there is no topic %s", quoted(name)), didYouMean(name, d.topics))
+	if n != nil && !slices.Contains(d.topics, name) {
+		hint := didYouMean(name, d.topics)
+		if nearest(name, d.topics) == "" {
+			hint = fmt.Sprintf("declare it: `topics: {%s: {queues: %d}}`", printable(name), defaultQueues)
+		}
+		if !d.torn && !d.topicsBroken {
+			d.report(n.at, o.sub("topic"), fmt.Sprintf("there is no topic %s", quoted(name)), hint)
+		}
 		return ""
 	}
 	return name
@@ -126,7 +135,7 @@ func (d *decoder) readProducers(o *object) {
 		d.producer[name] = at
 		d.plan.Producers = append(d.plan.Producers, d.readProducer(name, path, n))
 	})
-	if !o.has("producers") {
+	if n := o.fields["producers"]; n == nil || n.kind == nullNode || n.kind == mapNode && len(n.entries) == 0 {
 		d.producer[defaultProducer] = o.at
 		d.plan.Producers = []Producer{d.readProducer(defaultProducer, "producers."+defaultProducer, &node{at: o.at})}
 	}
@@ -140,10 +149,10 @@ func (d *decoder) readProducer(name, path string, n *node) Producer {
 		MaxInFlight: o.integer("maxInFlight", defaultInFlight, 1, maxInFlight),
 		Timeout:     o.duration("timeout", defaultTimeout, time.Millisecond, maxTimeout),
 		Size:        d.dist(o, "size", sizes, Dist{Kind: DistFixed, A: defaultSize}, MinSize, MaxSize),
-		Content:     d.content(o),
 		Keys:        d.keys(o),
 		Tags:        d.producerTags(o),
 	}
+	p.Content = d.content(o, p.Keys)
 	d.wrote[p.Topic] = true
 	if _, seen := d.tags[p.Topic]; !seen {
 		d.tags[p.Topic] = []string{}
@@ -237,6 +246,9 @@ func distHint(m measure) string {
 	return "for example " + m.example + ", or `{distribution: lognormal, median: …, sigma: 0.5, max: …}`"
 }
 
+// telling keys say which distribution is meant when `distribution` is not there.
+var telling = []struct{ key, kind string }{{"median", "lognormal"}, {"sigma", "lognormal"}, {"mean", "exponential"}, {"from", "uniform"}, {"to", "uniform"}, {"value", "fixed"}}
+
 // distKind reads `distribution` out of n before its other keys are known to be right.
 func (d *decoder) distKind(n *node, path, key string, m measure) string {
 	for _, e := range n.entries {
@@ -249,6 +261,11 @@ func (d *decoder) distKind(n *node, path, key string, m measure) string {
 		at := e.value.at
 		d.report(at, path+".distribution", fmt.Sprintf("there is no distribution %s", shown(e.value)), didYouMean(e.value.text, distNames))
 		return ""
+	}
+	for _, t := range telling {
+		if n.index(t.key) >= 0 {
+			return t.kind
+		}
 	}
 	if !d.torn {
 		d.report(n.at, path+".distribution", fmt.Sprintf("%s has no `distribution`", quoted(key)), distHint(m))
@@ -306,7 +323,7 @@ func (d *decoder) kinded(o *object, key, def string, kinds []string, keys map[st
 	return f.word("kind", def, kinds...), f
 }
 
-func (d *decoder) content(o *object) Content {
+func (d *decoder) content(o *object, keys Keys) Content {
 	kinds := []string{"random", "compressible", "zero", "json"}
 	kind, f := d.kinded(o, "content", "random", kinds, map[string][]string{"compressible": {"ratio"}, "json": {"template"}})
 	c := Content{Kind: ContentKind(kind)}
@@ -319,7 +336,7 @@ func (d *decoder) content(o *object) Content {
 	case ContentJSON:
 		c.Template = defaultTemplate
 		if f != nil && f.has("template") {
-			if text, n := f.text("template"); n != nil && d.checkTemplate(text, n, f.sub("template")) {
+			if text, n := f.text("template"); n != nil && d.checkTemplate(text, keys, n, f.sub("template")) {
 				c.Template = strings.TrimSpace(text)
 			}
 		}
@@ -340,17 +357,20 @@ var (
 )
 
 // checkTemplate reports a template whose messages would not be JSON objects.
-func (d *decoder) checkTemplate(text string, n *node, path string) bool {
+func (d *decoder) checkTemplate(text string, keys Keys, n *node, path string) bool {
 	before := len(d.errs.List)
 	for _, field := range anyField.FindAllString(text, -1) {
 		if !slices.Contains(theFields, field) {
 			d.report(n.at, path, fmt.Sprintf("the template has no placeholder %s", quoted(field)), oneOf(theFields))
 		}
 	}
+	if keys.Kind == KeyNone && strings.Contains(text, FieldKey) && !d.torn {
+		d.report(n.at, path, fmt.Sprintf("the template uses %s, and the group has no keys", quoted(FieldKey)), "write `keys: uniform` or `keys: zipf`, or leave it away")
+	}
 	if len(d.errs.List) > before {
 		return false
 	}
-	filled := strings.NewReplacer(FieldKey, "1", FieldSequence, "1", FieldProducer, "1").Replace(strings.TrimSpace(text))
+	filled := strings.NewReplacer(FieldKey, keys.Prefix+"1", FieldSequence, "1", FieldProducer, "1").Replace(strings.TrimSpace(text))
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(filled), &members); err != nil || members == nil {
 		message := "the template is not a JSON object"

@@ -129,7 +129,10 @@ func (d *decoder) checkSubject(n *node, path, text string, t *Threshold) bool {
 		d.report(at, path, message, hint)
 		return false
 	}
-	if t.Phase != "" && !d.isPhase(t.Phase) && !d.torn {
+	if t.Phase != "" && !d.isPhase(t.Phase) && d.torn {
+		return false
+	}
+	if t.Phase != "" && !d.isPhase(t.Phase) && len(d.plan.Phases) > 0 {
 		return bad(t.Phase, fmt.Sprintf("there is no phase %s", quoted(t.Phase)), didYouMean(t.Phase, d.measuredPhases()))
 	}
 	if t.Op != "" && !slices.Contains(ops, t.Op) {

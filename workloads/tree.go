@@ -1,14 +1,11 @@
 package workloads
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
@@ -81,7 +78,7 @@ func (d *decoder) parseTree(text string, set, column int) *node {
 	}
 	file, err := parseTokens(tokens)
 	if err != nil {
-		d.syntaxError(err, place)
+		d.syntaxError(err, tokens, place)
 		return nil
 	}
 	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
@@ -137,18 +134,21 @@ func (d *decoder) tokens(text string, place func(span) span) (token.Tokens, bool
 				colons++
 			}
 		}
-		if depth > maxDepth || dashes > maxDepth || colons > maxDepth || tk.Position.Column > 4096 && set0(at) {
+		if depth > maxDepth || dashes > maxDepth || colons > maxDepth {
 			d.report(at, "", "nested too deeply", "a workload needs no more than seven levels")
 			return nil, false
 		}
 		if message, hint := foreign(tk, i, tokens); message != "" {
 			d.report(at, "", message, hint)
+			d.last().mend = map[token.Type]func([]string, int){token.DocumentHeaderType: cutOff, token.MappingKeyType: dropComplex}[tk.Type]
+		}
+		if first, more := severalLines(tk, i, tokens); more {
+			d.runOn(first, tk, tokens[i:], at)
+			return nil, false // what follows may be split wrongly because of it
 		}
 	}
 	return tokens, len(d.errs.List) == before
 }
-
-func set0(at span) bool { return at.set == 0 }
 
 // foreign says what is wrong with a token that YAML has and the language has not.
 func foreign(tk *token.Token, i int, tokens token.Tokens) (message, hint string) {
@@ -174,6 +174,46 @@ func foreign(tk *token.Token, i int, tokens token.Tokens) (message, hint string)
 	return "", ""
 }
 
+// severalLines returns the first line of an unquoted value when it has more.
+func severalLines(tk *token.Token, i int, tokens token.Tokens) (first string, more bool) {
+	if tk.Type != token.StringType || inBlock(i, tokens) {
+		return "", false
+	}
+	first, _, more = strings.Cut(strings.TrimSpace(tk.Origin), "\n")
+	first = strings.TrimSpace(first)
+	return first, more && first != strings.TrimSpace(tk.Value)
+}
+
+// runOn reports a value that goes on in the next line, which is nearly always a
+// wrong indentation or a missing space. The scanner gives one of its lines.
+func (d *decoder) runOn(first string, tk *token.Token, rest token.Tokens, at span) {
+	before := ""
+	for l := min(tk.Position.Line, len(d.lines)); at.set == 0 && l > 0; l-- {
+		if i := strings.Index(d.lines[l-1], first); i >= 0 {
+			before = d.lines[l-1][:i]
+			at = span{line: l, column: utf8.RuneCountInString(before) + 1, width: max(utf8.RuneCountInString(first), 1)}
+			break
+		}
+	}
+	isKey := len(rest) > 1 && rest[1].Type == token.MappingValueType && strings.TrimSpace(before) == ""
+	switch {
+	case tightColon.MatchString(first):
+		d.tight(at, first)
+	case isKey && strings.Count(first, " ") < 2:
+		d.report(at, "", "a colon is missing", "write `"+printable(withColon(first))+"`")
+		d.last().mend = addColon
+	default:
+		d.report(at, "", "this value runs over several lines", "check the indentation of the line below; a text of several lines needs quotes")
+	}
+}
+
+// inBlock reports whether token i is the text of a `|` or `>`.
+func inBlock(i int, tokens token.Tokens) bool {
+	for i--; i >= 0 && tokens[i].Type == token.CommentType; i-- {
+	}
+	return i >= 0 && (tokens[i].Type == token.LiteralType || tokens[i].Type == token.FoldedType)
+}
+
 func tokenSpan(tk *token.Token) span {
 	width := utf8.RuneCountInString(tk.Value)
 	switch tk.Type {
@@ -183,23 +223,10 @@ func tokenSpan(tk *token.Token) span {
 	return span{line: tk.Position.Line, column: tk.Position.Column, width: max(width, 1)}
 }
 
-// syntaxError reports an error of the YAML parser at its token.
-func (d *decoder) syntaxError(err error, place func(span) span) {
-	var se *yaml.SyntaxError
-	at, message := span{line: 1, column: 1, width: 1}, err.Error()
-	if errors.As(err, &se) {
-		message = se.Message
-		if se.Token != nil && se.Token.Position != nil {
-			at = tokenSpan(se.Token)
-		}
-	}
-	d.report(place(at), "", "not valid YAML: "+message, syntaxHint(message))
-}
-
 // syntaxHint turns the commonest complaints of the parser into advice.
 func syntaxHint(message string) string {
 	for _, h := range []struct{ part, hint string }{
-		{"unexpected key name", "a colon needs a space behind it: `key: value`"},
+		{"unexpected key name", "write `key: value`, with a space behind the colon"},
 		{"mapping value is not allowed", "check the indentation of this line, and quote a value that has `: ` in it"},
 		{"value is not allowed in this context", "check the indentation: lines of one level start in one column"},
 		{"must be specified", "a `{` or `[` before this place is not closed"},
@@ -294,40 +321,4 @@ func firstUse(line int) string {
 		return "keep one of the two"
 	}
 	return fmt.Sprintf("it is first used in line %d; give this one another name, or leave one away", line)
-}
-
-// checkText refuses what is no text at all. It reports at most one mistake.
-func (d *decoder) checkText(text []byte) bool {
-	start := span{line: 1, column: 1, width: 1}
-	switch {
-	case len(text) > maxFileSize:
-		d.report(span{}, "", fmt.Sprintf("the file has more than %d KiB", maxFileSize>>10), "a workload is a page of text; is this the right file?")
-	case len(bytes.TrimSpace(text)) == 0:
-		d.report(span{}, "", "the file is empty", "a workload needs at least `phases:` with one phase")
-	case bytes.IndexByte(text, 0) >= 0:
-		d.report(span{}, "", "the file is not text", "a workload is a YAML file; is this the right one?")
-	case !utf8.Valid(text):
-		d.report(invalidUTF8(text), "", "the file is not UTF-8", "save it as UTF-8")
-	case bytes.HasPrefix(text, []byte("\ufeff")):
-		d.report(start, "", "the file starts with a byte order mark", "save it as UTF-8 without BOM")
-	default:
-		return true
-	}
-	return false
-}
-
-func invalidUTF8(text []byte) span {
-	at := span{line: 1, column: 1, width: 1}
-	for len(text) > 0 {
-		r, n := utf8.DecodeRune(text)
-		if r == utf8.RuneError && n == 1 {
-			break
-		}
-		at.column++
-		if r == '\n' {
-			at.line, at.column = at.line+1, 1
-		}
-		text = text[n:]
-	}
-	return at
 }

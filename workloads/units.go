@@ -24,7 +24,7 @@ type measure struct {
 
 type unit struct {
 	name   string
-	factor float64
+	factor float64 // below 0: its reciprocal, so that 70% is exactly 0.7
 	also   []string // what people write instead; understood only to correct it
 }
 
@@ -39,7 +39,7 @@ var (
 		{"MB", 1e6, []string{"mb"}},
 	}}
 	times = measure{name: "a time", example: "`5s`, `200us` or `1m30s`", plain: "s", chain: true, units: []unit{
-		{"ns", 1e-3, []string{"nanos", "nanoseconds"}},
+		{"ns", -1e3, []string{"nanos", "nanoseconds"}},
 		{"us", 1, []string{"µs", "μs", "usec", "micros", "microseconds"}},
 		{"ms", 1e3, []string{"msec", "millis", "milliseconds"}},
 		{"s", 1e6, []string{"sec", "secs", "second", "seconds"}},
@@ -48,13 +48,13 @@ var (
 	}}
 	rates = measure{name: "a rate", example: "`2000/s`", plain: "/s", units: []unit{
 		{"/s", 1, []string{"/sec", "/second", "ps", "tps", "qps", "msg/s", "msgs/s", "messages/s", "mps", "ops", "s", "hz"}},
-		{"/m", 1. / 60, []string{"/min", "/minute", "rpm"}},
-		{"/h", 1. / 3600, []string{"/hour"}},
+		{"/m", -60, []string{"/min", "/minute", "rpm"}},
+		{"/h", -3600, []string{"/hour"}},
 		{"k/s", 1e3, []string{"k", "k/sec", "ktps"}},
 	}}
 	shares = measure{name: "a share", example: "`0.1%` or `0.001`", units: []unit{
 		{"", 1, nil},
-		{"%", 0.01, []string{"percent", "pct"}},
+		{"%", -100, []string{"percent", "pct"}},
 	}}
 	numbers = measure{name: "a number", example: "`8`", units: []unit{{"", 1, nil}}}
 )
@@ -75,7 +75,7 @@ func (m measure) parse(text string) (float64, error) {
 		number, name, tail := splitQuantity(rest)
 		value, err := strconv.ParseFloat(strings.ReplaceAll(number, "_", ""), 64)
 		if err != nil && !errors.Is(err, strconv.ErrRange) || strings.HasPrefix(number, "_") {
-			return 0, &quantityError{fmt.Sprintf("expected %s, found %s", m.name, quoted(text)), "for example " + m.example}
+			return 0, m.mismatch(text)
 		}
 		if value < 0 {
 			return 0, &quantityError{fmt.Sprintf("%s cannot be negative: %s", m.name, quoted(text)), "for example " + m.example}
@@ -85,14 +85,27 @@ func (m measure) parse(text string) (float64, error) {
 			return 0, err
 		}
 		if seen && !m.chain {
-			return 0, &quantityError{fmt.Sprintf("expected %s, found %s", m.name, quoted(text)), "for example " + m.example}
+			return 0, m.mismatch(text)
 		}
-		total, rest, seen = total+value*factor, strings.TrimSpace(tail), true
+		if factor < 0 {
+			value /= -factor
+		} else {
+			value *= factor
+		}
+		total, rest, seen = total+value, strings.TrimSpace(tail), true
 	}
 	if math.IsInf(total, 0) || math.IsNaN(total) {
 		return 0, &quantityError{fmt.Sprintf("%s is beyond all bounds", quoted(text)), "for example " + m.example}
 	}
 	return total, nil
+}
+
+func (m measure) mismatch(text string) error {
+	what := m.name
+	if strings.HasPrefix(what, "`") {
+		what = "a number for " + what
+	}
+	return &quantityError{fmt.Sprintf("expected %s, found %s", what, quoted(text)), "for example " + m.example}
 }
 
 // splitQuantity cuts a number and its unit from the head of s.
@@ -145,7 +158,7 @@ func (m measure) factor(text, number, name string, value float64) (float64, erro
 		}
 	}
 	if len(names) == 0 {
-		return 0, &quantityError{fmt.Sprintf("expected %s without a unit, found %s", m.name, quoted(text)), "did you mean `" + number + "`?"}
+		return 0, &quantityError{fmt.Sprintf("%s is a number without a unit, found %s", m.name, quoted(text)), "did you mean `" + number + "`?"}
 	}
 	return 0, &quantityError{fmt.Sprintf("%s is no unit of %s", quoted(name), m.name), oneOf(names)}
 }
