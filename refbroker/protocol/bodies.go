@@ -51,8 +51,16 @@ func (q *MessageQueue) UnmarshalText(text []byte) error {
 // MarshalJSON writes a queue that is a value.
 func (q MessageQueue) MarshalJSON() ([]byte, error) { return AppendJSON(nil, plainQueue(q)), nil }
 
-// UnmarshalJSON reads a queue that is a value.
+// UnmarshalJSON reads a queue that is a value. encoding/json comes here with
+// keys too, in their quotes.
 func (q *MessageQueue) UnmarshalJSON(text []byte) error {
+	if len(text) > 0 && text[0] == '"' {
+		var key string
+		if err := json.Unmarshal(text, &key); err != nil {
+			return err
+		}
+		text = []byte(key)
+	}
 	return json.Unmarshal(text, (*plainQueue)(q))
 }
 
