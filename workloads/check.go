@@ -25,6 +25,7 @@ func (d *decoder) checkWhole(root *node) {
 
 // checkUnused reports topics nobody writes to and producer groups without arrivals.
 func (d *decoder) checkUnused(root *node) {
+	d.checkTopics(root)
 	if producers := root.get("producers"); producers != nil && len(d.plan.Phases) > 0 && !d.wrongIn("phases") {
 		for _, e := range producers.entries {
 			if !d.used[e.key] {
@@ -33,6 +34,9 @@ func (d *decoder) checkUnused(root *node) {
 			}
 		}
 	}
+}
+
+func (d *decoder) checkTopics(root *node) {
 	topics := root.get("topics")
 	if topics == nil || d.wrongIn("producers") || d.wrongIn("consumers") {
 		return

@@ -13,7 +13,8 @@ import (
 // one takes its place, so that one mistake makes one message.
 type decoder struct {
 	plan  *Plan
-	lines []string // of the file
+	lines []string    // of the file
+	shift map[int]int // line → characters that it was moved to the right to be read
 	sets  []string
 	errs  Errors
 	// torn: part of the text could not be read, so what is missing may have been there.
@@ -30,19 +31,30 @@ type decoder struct {
 	cues         []cue           // where each threshold stands
 }
 
-// report adds a mistake. Excerpt and caret come from the place.
+// report adds a mistake.
 func (d *decoder) report(at span, path, message, suggestion string) {
 	e := &Error{File: d.errs.File, Line: at.line, Column: at.column, Width: at.width, Path: path,
 		Message: message, Suggestion: suggestion, order: at.set}
-	switch {
-	case at.set > 0:
-		e.Set = d.sets[at.set-1]
-		e.Line = 0
-		e.Excerpt, e.caret = excerpt(setPrefix+e.Set, at.column, at.width)
-	case at.line > 0 && at.line <= len(d.lines):
-		e.Excerpt, e.caret = excerpt(d.lines[at.line-1], at.column, at.width)
+	if at.set > 0 {
+		e.Line, e.Set = 0, d.sets[at.set-1]
+	} else {
+		e.Column -= d.shift[at.line]
 	}
 	d.errs.List = append(d.errs.List, e)
+}
+
+// found returns the mistakes in order, with their excerpts.
+func (d *decoder) found() *Errors {
+	all := d.errs.sorted()
+	for _, e := range all.List {
+		switch {
+		case e.Set != "":
+			e.Excerpt, e.caret = excerpt(setPrefix+e.Set, e.Column, e.Width)
+		case e.Line > 0 && e.Line <= len(d.lines):
+			e.Excerpt, e.caret = excerpt(d.lines[e.Line-1], e.Column, e.Width)
+		}
+	}
+	return all
 }
 
 // object is a mapping of the language with a fixed set of keys.

@@ -33,10 +33,10 @@ func Load(name string, opt Options) (*Plan, error) {
 // Parse reads a workload from text. file is its name in messages and results;
 // its base without extension is the workload's name unless the text gives one.
 func Parse(file string, text []byte, set []string) (*Plan, error) {
-	d := &decoder{sets: set, plan: &Plan{File: file, Set: set, Name: baseName(file)}}
+	d := &decoder{sets: set, shift: map[int]int{}, plan: &Plan{File: file, Set: set, Name: baseName(file)}}
 	d.errs.File = file
 	if !d.checkText(text) {
-		return nil, d.errs.sorted()
+		return nil, d.found()
 	}
 	d.lines = strings.Split(string(text), "\n")
 	root := d.readText(string(text))
@@ -46,7 +46,7 @@ func Parse(file string, text []byte, set []string) (*Plan, error) {
 		d.checkWhole(root)
 	}
 	if len(d.errs.List) > 0 {
-		return nil, d.errs.sorted()
+		return nil, d.found()
 	}
 	d.plan.Text = string(text)
 	if len(set) > 0 {

@@ -51,6 +51,8 @@ func (d *decoder) readPhase(name, path string, n *node) Phase {
 	p.Drain = o.flag("drain", name == "drain")
 	if p.Warmup && p.Drain {
 		d.report(o.at, path, "a phase cannot be `warmup` and `drain`", "leave one away")
+		p.Warmup, p.Drain = false, false
+		return p
 	}
 	if p.Drain && !o.has("duration") {
 		p.Duration = defaultDrain
@@ -78,6 +80,13 @@ func (d *decoder) arrivals(o *object, length time.Duration) []Arrivals {
 	}
 	if n.kind == mapNode && !d.byProducer(n) {
 		return d.only(n, path, d.demand(n, path, "`arrivals`", length))
+	}
+	if n.kind == listNode {
+		d.report(n.at, path, "`arrivals` must be a rate or a mapping, found a list", "for example `arrivals: 500/s` or `arrivals: {rate: 500/s, process: poisson}`")
+		for _, name := range d.producerNames() {
+			d.used[name] = true
+		}
+		return nil
 	}
 	var all []Arrivals
 	o.named("arrivals", "rates", func(name string, at span, n *node) {
@@ -258,7 +267,7 @@ func (d *decoder) checkOrder() {
 	for i, p := range d.plan.Phases {
 		at, path := d.phaseAt[p.Name], "phases."+p.Name
 		if p.Warmup && measured {
-			d.report(at, path, fmt.Sprintf("warm-up phase %s comes after a measured phase", quoted(p.Name)), "move it to the beginning, or leave `warmup` away")
+			d.report(at, path, fmt.Sprintf("warm-up phase %s comes after a measured phase", quoted(p.Name)), "move it to the beginning, or write `warmup: false`")
 		}
 		if p.Drain && i < len(d.plan.Phases)-1 {
 			d.report(at, path, fmt.Sprintf("drain phase %s is not the last phase", quoted(p.Name)), "move it to the end; for a pause in the middle, write a phase without `arrivals`")

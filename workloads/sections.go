@@ -371,13 +371,13 @@ func (d *decoder) checkTemplate(text string, keys Keys, n *node, path string) bo
 		return false
 	}
 	filled := strings.NewReplacer(FieldKey, keys.Prefix+"1", FieldSequence, "1", FieldProducer, "1").Replace(strings.TrimSpace(text))
+	if json.Valid([]byte(filled)) && !strings.HasPrefix(filled, "{") {
+		d.report(n.at, path, "the template is JSON, but not an object", "for example '"+defaultTemplate+"'")
+		return false
+	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(filled), &members); err != nil || members == nil {
-		message := "the template is not a JSON object"
-		if err != nil {
-			message += ": " + err.Error()
-		}
-		d.report(n.at, path, message, "for example '"+defaultTemplate+"'")
+		d.report(n.at, path, fmt.Sprintf("the template is not JSON: %v", err), "for example '"+defaultTemplate+"'")
 		return false
 	}
 	for _, name := range []string{"id", "pad"} {

@@ -56,8 +56,10 @@ func folded(s string) string {
 	if len(s) > 64 {
 		s = s[:64]
 	}
-	return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
+	return joints.Replace(strings.ToLower(s))
 }
+
+var joints = strings.NewReplacer("-", "", "_", "", " ", "")
 
 // distance is the optimal string alignment distance: insertions, deletions,
 // replacements and swaps of neighbours.

@@ -130,6 +130,7 @@ func (d *decoder) untabbed(lines []string) []string {
 			d.report(span{line: i + 1, column: tab + 1, width: 1}, "", "a tab indents this line", "YAML is indented with spaces")
 			d.torn = true
 			out[i] = strings.Repeat(" ", above) + body
+			d.shift[i+1] = above - len(head)
 		}
 		if text := strings.TrimSpace(withoutComment(out[i])); text != "" && !strings.HasPrefix(text, "#") {
 			above = indentOf(out[i])
@@ -145,14 +146,16 @@ func (d *decoder) untabbed(lines []string) []string {
 // bracket that it misses the end of.
 func (d *decoder) syntaxError(err error, tokens token.Tokens, place func(span) span) {
 	var se *yaml.SyntaxError
-	at, message := span{line: 1, column: 1, width: 1}, err.Error()
-	if errors.As(err, &se) {
+	at, message := span{line: 1, column: 1, width: 1}, ""
+	if !errors.As(err, &se) {
+		message = err.Error()
+	} else {
 		message = se.Message
 		if se.Token != nil && se.Token.Position != nil {
 			at = tokenSpan(se.Token)
 		}
 	}
-	if open := unclosed(tokens, at); open != nil && (strings.Contains(message, "must be specified") || strings.Contains(message, "not found")) {
+	if open := unclosed(tokens, at); open != nil && (strings.Contains(message, "must be specified") || strings.Contains(message, "not found") || strings.Contains(message, "end token")) {
 		shut := map[string]string{"{": "}", "[": "]"}[open.Value]
 		d.report(place(tokenSpan(open)), "", fmt.Sprintf("not valid YAML: this `%s` is not closed", open.Value), "write the `"+shut+"`")
 		d.last().mend = closeWith(shut)

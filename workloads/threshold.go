@@ -161,7 +161,7 @@ func (d *decoder) checkSubject(n *node, path, text string, t *Threshold) bool {
 func (d *decoder) measuredPhases() []string {
 	var names []string
 	for _, p := range d.plan.Phases {
-		if !p.Warmup && !p.Drain {
+		if !p.Warmup && !p.Drain && len(p.Arrivals) > 0 {
 			names = append(names, p.Name)
 		}
 	}

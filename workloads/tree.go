@@ -115,7 +115,7 @@ func (d *decoder) tokens(text string, place func(span) span) (token.Tokens, bool
 		d.report(place(span{line: 1, column: 1, width: 1}), "", err.Error(), "")
 		return nil, false
 	}
-	before := len(d.errs.List)
+	before, started := len(d.errs.List), false
 	depth, dashes, colons, line := 0, 0, 0, 0
 	for i, tk := range tokens {
 		at := place(tokenSpan(tk))
@@ -138,10 +138,14 @@ func (d *decoder) tokens(text string, place func(span) span) (token.Tokens, bool
 			d.report(at, "", "nested too deeply", "a workload needs no more than seven levels")
 			return nil, false
 		}
-		if message, hint := foreign(tk, i, tokens); message != "" {
+		if len(d.errs.List)-before >= maxErrors {
+			return nil, false
+		}
+		if message, hint := foreign(tk, i, tokens, started); message != "" {
 			d.report(at, "", message, hint)
 			d.last().mend = map[token.Type]func([]string, int){token.DocumentHeaderType: cutOff, token.MappingKeyType: dropComplex}[tk.Type]
 		}
+		started = started || tk.Type != token.CommentType
 		if first, more := severalLines(tk, i, tokens); more {
 			d.runOn(first, tk, tokens[i:], at)
 			return nil, false // what follows may be split wrongly because of it
@@ -151,7 +155,7 @@ func (d *decoder) tokens(text string, place func(span) span) (token.Tokens, bool
 }
 
 // foreign says what is wrong with a token that YAML has and the language has not.
-func foreign(tk *token.Token, i int, tokens token.Tokens) (message, hint string) {
+func foreign(tk *token.Token, i int, tokens token.Tokens, started bool) (message, hint string) {
 	switch tk.Type {
 	case token.AnchorType, token.AliasType:
 		if tk.Type == token.AliasType && i+1 < len(tokens) {
@@ -167,7 +171,7 @@ func foreign(tk *token.Token, i int, tokens token.Tokens) (message, hint string)
 	case token.MappingKeyType:
 		return "complex keys (`?`) are not part of the language", "write `key: value`"
 	case token.DocumentHeaderType:
-		if i > 0 {
+		if started {
 			return "a second YAML document starts here", "one file holds one workload"
 		}
 	}
@@ -226,6 +230,7 @@ func tokenSpan(tk *token.Token) span {
 // syntaxHint turns the commonest complaints of the parser into advice.
 func syntaxHint(message string) string {
 	for _, h := range []struct{ part, hint string }{
+		{"non-map value", "write `key: value`, with a colon and a space"},
 		{"unexpected key name", "write `key: value`, with a space behind the colon"},
 		{"mapping value is not allowed", "check the indentation of this line, and quote a value that has `: ` in it"},
 		{"value is not allowed in this context", "check the indentation: lines of one level start in one column"},

@@ -24,7 +24,7 @@ type measure struct {
 
 type unit struct {
 	name   string
-	factor float64 // below 0: its reciprocal, so that 70% is exactly 0.7
+	factor float64  // below 0: its reciprocal, so that 70% is exactly 0.7
 	also   []string // what people write instead; understood only to correct it
 }
 
