@@ -17,20 +17,20 @@ import (
 // chart is one drawing: lines over two axes, with the phases of the run behind
 // them where the horizontal axis is time.
 type chart struct {
-	name   string // of the file, without its ending
-	title  string
-	desc   string // the same in words, for those who cannot see it
-	x      func(ticks int) scale
-	y      scale
-	lines  []line
-	bands  []band
-	marks  []mark
+	name  string // of the file, without its ending
+	title string
+	desc  string // the same in words, for those who cannot see it
+	x     func(ticks int) scale
+	y     scale
+	lines []line
+	bands []band
+	marks []mark
 }
 
 // line is one series. A point whose Y is NaN is a gap.
 type line struct {
-	label string
-	style int // of lineStyles
+	label string // empty: not in the legend, an earlier line of the style is
+	style int    // of lineStyles
 	pts   plotter.XYs
 	dots  bool // markers only, no line
 }
@@ -73,14 +73,14 @@ var lineStyles = []struct {
 	width  vg.Length
 	glyph  draw.GlyphDrawer
 }{
-	{nil, 1.8, draw.CircleGlyph{}},
-	{[]vg.Length{7, 3}, 1.8, draw.SquareGlyph{}},
-	{[]vg.Length{2, 2.5}, 2, draw.TriangleGlyph{}},
-	{[]vg.Length{9, 3, 2, 3}, 1.8, draw.RingGlyph{}},
-	{[]vg.Length{4, 2}, 1.6, draw.BoxGlyph{}},
-	{[]vg.Length{12, 3}, 1.6, draw.PyramidGlyph{}},
-	{[]vg.Length{1, 3}, 2, draw.CrossGlyph{}},
-	{[]vg.Length{6, 2, 1, 2, 1, 2}, 1.6, draw.PlusGlyph{}},
+	{nil, 1.8, glyph{filled: true}},
+	{[]vg.Length{7, 3}, 1.8, glyph{sides: 4, turn: math.Pi / 4}},
+	{[]vg.Length{2, 2.5}, 2, glyph{sides: 3, turn: math.Pi / 2}},
+	{[]vg.Length{9, 3, 2, 3}, 1.8, glyph{}},
+	{[]vg.Length{4, 2}, 1.6, glyph{sides: 4, turn: math.Pi / 4, filled: true}},
+	{[]vg.Length{12, 3}, 1.6, glyph{sides: 3, turn: math.Pi / 2, filled: true}},
+	{[]vg.Length{1, 3}, 2, glyph{sides: 4}},
+	{[]vg.Length{6, 2, 1, 2, 1, 2}, 1.6, glyph{sides: 3, turn: -math.Pi / 2, filled: true}},
 }
 
 func textStyle(i ink, size float64) text.Style {
@@ -215,6 +215,9 @@ func (c *chart) drawLegend(area draw.Canvas) vg.Length {
 	st := textStyle(inkText, fontLegend)
 	x, y := area.Min.X, area.Max.Y
 	for _, l := range c.lines {
+		if l.label == "" {
+			continue
+		}
 		name := shorten(l.label, st, area.Size().X-sample)
 		w := sample + st.Width(name)
 		if x > area.Min.X && x+w > area.Max.X {

@@ -71,6 +71,10 @@ func HTML(w io.Writer, rec *results.Record) error {
 }
 
 func (g *gathered) html(w io.Writer, figures []Figure) error {
+	return writePage(w, newView(g), g.rec.Run.Tool, figures)
+}
+
+func writePage(w io.Writer, v *view, tool results.Tool, figures []Figure) error {
 	drawn, err := inline(figures)
 	if err != nil {
 		return err
@@ -79,7 +83,7 @@ func (g *gathered) html(w io.Writer, figures []Figure) error {
 	if err != nil {
 		return err
 	}
-	p := page{view: newView(g.rec, g.problems), Tool: toolName(g.rec.Run.Tool), CSS: css, Figures: drawn}
+	p := page{view: v, Tool: toolName(tool), CSS: css, Figures: drawn}
 	if err := pages.ExecuteTemplate(w, "run", p); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}

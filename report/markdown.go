@@ -10,14 +10,20 @@ import (
 // Markdown returns the report of a run as GitHub-flavoured Markdown, short
 // enough for a pull request or the summary of a CI job.
 func Markdown(rec *results.Record) string {
-	v := newView(rec, gather(rec).problems)
+	return markdown(newView(gather(rec)))
+}
+
+func markdown(v *view) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s\n\n", escapeMD(v.Title))
 	fmt.Fprintf(&b, "**%s %s** – %s\n\n", v.Mark, v.Word, v.Sentence)
 	for _, r := range v.Reasons {
 		fmt.Fprintf(&b, "- %s\n", escapeMD(clean(r)))
 	}
-	fmt.Fprintf(&b, "\n**%s**\n\n", v.Passed)
+	if v.Passed != "" {
+		fmt.Fprintf(&b, "\n**%s**\n", v.Passed)
+	}
+	b.WriteByte('\n')
 	if v.Thresholds != nil {
 		tableMD(&b, *v.Thresholds)
 	}

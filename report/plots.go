@@ -272,7 +272,7 @@ func anySamples(cols []latencyColumn) bool {
 func describe(lines []line, unit func(float64) string) string {
 	var parts []string
 	for _, l := range lines {
-		if low, high := span([]line{l}); !math.IsInf(low, 1) {
+		if low, high := span([]line{l}); l.label != "" && !math.IsInf(low, 1) {
 			parts = append(parts, fmt.Sprintf("%s between %s and %s", l.label, unit(low), unit(high)))
 		}
 	}

@@ -9,16 +9,20 @@ import (
 // Text returns the report of a run for a terminal.
 func Text(rec *results.Record, o Options) string {
 	g := gather(rec)
-	v := newView(rec, g.problems)
+	v := newView(g)
 	w := &textWriter{o: o}
 	w.head(v)
 	w.trends(g)
+	w.sections(v)
+	return w.String()
+}
+
+func (w *textWriter) sections(v *view) {
 	for _, s := range v.Sections {
 		if s.Brief {
 			w.section(s)
 		}
 	}
-	return w.String()
 }
 
 // textWriter writes a view as text of a given width.
@@ -79,7 +83,7 @@ func statusStyle(s results.Status) string {
 func (w *textWriter) head(v *view) {
 	w.line(w.o.paint(bold, v.Title))
 	var facts []string
-	for _, f := range v.Facts[2:] {
+	for _, f := range v.Facts {
 		facts = append(facts, strings.ToLower(f.Name)+" "+f.Value)
 	}
 	w.para(strings.Join(facts, " · "), "")
@@ -92,7 +96,9 @@ func (w *textWriter) head(v *view) {
 	if v.Failed {
 		style = bad
 	}
-	w.line(w.o.paint(style, v.Passed))
+	if v.Passed != "" {
+		w.line(w.o.paint(style, v.Passed))
+	}
 	if v.Thresholds != nil {
 		w.rows(*v.Thresholds, false)
 	}

@@ -12,6 +12,7 @@ import (
 // view is a report before it takes a form: the answer first, then sections of
 // the same few parts. Text, Markdown and HTML are three ways to write it.
 type view struct {
+	Brand      string // what kind of page it is
 	Title      string // workload and target
 	Facts      []fact
 	Status     results.Status
@@ -58,6 +59,7 @@ type table struct {
 	Left    int
 	Head    []string
 	Rows    []row
+	Quiet   bool // caption and head are for those who cannot see it only
 }
 
 type row struct {
@@ -72,9 +74,10 @@ func (t *table) addIf(bad bool, cells ...string) {
 }
 
 // newView puts the report of a run together.
-func newView(rec *results.Record, problems []string) *view {
-	run := &rec.Run
+func newView(g *gathered) *view {
+	rec, run := g.rec, &g.rec.Run
 	v := &view{
+		Brand: "rmqbench report",
 		Title: clean(run.Workload.Name) + " against " + clean(run.Profile.Name),
 		Facts: headFacts(run), Status: run.Verdict.Status, Reasons: run.Verdict.Reasons,
 		Numbers: numbers(rec), Figure: "latency",
@@ -82,8 +85,8 @@ func newView(rec *results.Record, problems []string) *view {
 	v.Mark, v.Word, v.Sentence = verdict(run.Verdict.Status)
 	v.Thresholds, v.Passed, v.Failed = thresholds(run.Thresholds)
 	for _, s := range []*section{
-		phasesSection(run), endToEndSection(run), percentileSection(), ledgerSection(rec), faultsSection(run),
-		generatorSection(run), nodesSection(run), environmentSection(run), reproduceSection(run), problemsSection(problems),
+		phasesSection(run), endToEndSection(run), percentileSection(g), ledgerSection(rec), faultsSection(run),
+		generatorSection(run), nodesSection(run), environmentSection(run), reproduceSection(run), problemsSection(g.problems),
 	} {
 		if s != nil {
 			v.Sections = append(v.Sections, *s)
@@ -106,7 +109,7 @@ func thresholds(all []results.Threshold) (t *table, sentence string, failed bool
 	if len(all) == 0 {
 		return nil, "The workload sets no thresholds.", false
 	}
-	t = &table{Caption: "Thresholds", Left: 3, Head: []string{"", "Demand", "Measured"}}
+	t = &table{Caption: "Thresholds", Left: 3, Quiet: true, Head: []string{"", "Demand", "Measured"}}
 	bad := 0
 	for _, th := range all {
 		word := "✓ passed"
@@ -114,7 +117,7 @@ func thresholds(all []results.Threshold) (t *table, sentence string, failed bool
 			word = "✗ failed"
 			bad++
 		}
-		t.addIf(!th.Passed, word, clean(th.Expression), clean(th.Actual))
+		t.addIf(!th.Passed, word, clean(th.Expression), "measured "+clean(th.Actual))
 	}
 	switch {
 	case bad > 0:
@@ -135,8 +138,7 @@ func headFacts(run *results.Run) []fact {
 		kind = clean(run.Profile.Kind)
 	}
 	return []fact{
-		{"Workload", clean(run.Workload.Name)},
-		{"Target", clean(run.Profile.Name) + " (" + kind + ")"},
+		{"Target", kind},
 		{"Driver", clean(run.Driver)},
 		{"Started", run.Started.UTC().Format("2006-01-02 15:04:05 UTC")},
 		{"Took", took},
@@ -242,7 +244,7 @@ func phaseName(p results.Phase) string {
 
 func phasesSection(run *results.Run) *section {
 	s := &section{ID: "phases", Title: "Phases", Brief: true, Figures: []string{"rate"}}
-	sent := table{Caption: "Sent", Left: 1, Head: []string{"Phase", "Planned", "Acked", "Failed", "Rate planned", "Rate achieved"}}
+	sent := table{Caption: "Sent", Left: 1, Head: []string{"Phase", "Planned", "Acked", "Failed", "Planned/s", "Acked/s"}}
 	intended := latencyTable("Send latency, from the intended time")
 	service := latencyTable("Send latency, from the call (service time)")
 	failed := latencyTable("Latency of failed sends")
@@ -254,7 +256,7 @@ func phasesSection(run *results.Run) *section {
 			continue
 		}
 		bad := sumOf(o.Errors)
-		sent.addIf(bad > 0, phaseName(p), Count(o.Planned), Count(o.Count), Count(bad), Rate(plannedRate(p, o)), Rate(o.Rate))
+		sent.addIf(bad > 0, phaseName(p), Count(o.Planned), Count(o.Count), Count(bad), perSec(plannedRate(p, o)), perSec(o.Rate))
 		addLatency(&intended, p, o.Latency)
 		addLatency(&service, p, o.ServiceTime)
 		if o.ErrorLatency.Count > 0 {
@@ -279,6 +281,9 @@ func phasesSection(run *results.Run) *section {
 	}
 	return s
 }
+
+// perSec is Rate for a column whose head names the unit.
+func perSec(v float64) string { return strings.TrimSuffix(Rate(v), "/s") }
 
 func sumOf(m map[string]int64) int64 {
 	var n int64
@@ -310,7 +315,7 @@ func addLatency(t *table, p results.Phase, l results.Latency) {
 
 func endToEndSection(run *results.Run) *section {
 	s := &section{ID: "end-to-end", Title: "End to end", Brief: true, Figures: []string{"end-to-end", "lag"}}
-	got := table{Caption: "Received", Left: 1, Head: []string{"Phase", "Expected", "Received", "Missing", "Rate"}}
+	got := table{Caption: "Received", Left: 1, Head: []string{"Phase", "Expected", "Received", "Missing", "Per second"}}
 	lat := latencyTable("From the intended send time to the consumer")
 	for _, p := range run.Phases {
 		if o := operation(p, results.OpReceive); o != nil {
@@ -318,7 +323,7 @@ func endToEndSection(run *results.Run) *section {
 			if o.Count > o.Planned {
 				missing = none // some were received twice, see the ledger
 			}
-			got.addIf(o.Count < o.Planned, phaseName(p), Count(o.Planned), Count(o.Count), missing, Rate(o.Rate))
+			got.addIf(o.Count < o.Planned, phaseName(p), Count(o.Planned), Count(o.Count), missing, perSec(o.Rate))
 			addLatency(&lat, p, o.Latency)
 		}
 	}
@@ -330,7 +335,10 @@ func endToEndSection(run *results.Run) *section {
 	return s
 }
 
-func percentileSection() *section {
+func percentileSection(g *gathered) *section {
+	if g.percentileChart() == nil {
+		return nil
+	}
 	return &section{ID: "percentiles", Title: "Latency by percentile", Figures: []string{"percentiles"}, Lead: []string{
 		"Each nine takes the same room, so the rare slow messages on the right can be read as well as the many on the left. " +
 			"Where the line from the intended time leaves the one from the call, messages waited for their turn to be sent."}}
