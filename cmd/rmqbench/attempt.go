@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"rmqbench/profiles"
+	"rmqbench/report"
+	"rmqbench/results"
+	"rmqbench/workloads"
+	"rmqbench/workloads/load"
+)
+
+// attempt is one run of one workload against one target, from nothing to its report.
+type attempt struct {
+	s         *state
+	flags     *runFlags
+	plan      *workloads.Plan
+	profile   *profiles.Profile
+	overrides map[string]string
+	stop      *interrupts
+	out       string // folder of the run; "" for a name chosen by time
+
+	dir    string
+	run    *results.Run // what is known so far
+	writer *results.Writer
+	log    *slog.Logger
+	view   *view
+}
+
+// do runs and reports. Its error has the exit code.
+func (a *attempt) do() error {
+	a.view = a.s.newView(fmt.Sprintf("%s on %s by %s", a.plan.Name, a.profile.Name, a.flags.driver), a.flags.json)
+	a.stop.onNote(a.view.note)
+	if err := a.prepare(); err != nil {
+		return wrong(err)
+	}
+	logFile, err := a.openLog()
+	if err != nil {
+		return wrong(errors.Join(err, a.writer.Close()))
+	}
+	defer logFile.Close()
+	problem := a.measure()
+	a.view.done()
+	if problem != nil {
+		a.run.Verdict.Reasons = append(a.run.Verdict.Reasons, problem.Error())
+	}
+	if err := errors.Join(a.writer.Save(a.run), a.writer.Close()); err != nil {
+		problem = errors.Join(problem, fmt.Errorf("keeping the result in %s: %w; what was written before is still there", a.dir, err))
+	}
+	if problem != nil && len(a.run.Phases) == 0 {
+		return failed(fmt.Errorf("%w\nNothing was measured; logs are in %s", problem, a.dir))
+	}
+	return a.conclude(problem)
+}
+
+// prepare makes the run's folder and begins its record, so that a folder that
+// cannot be written is known before anything is started.
+func (a *attempt) prepare() error {
+	now := time.Now()
+	id := results.ID(now, a.plan.Name, a.profile.Name)
+	a.dir = a.out
+	if a.dir == "" {
+		dir, err := results.NewDir(results.DefaultRoot, id)
+		if err != nil {
+			return fmt.Errorf("making a folder for the run: %w; name one that can be written with --out", err)
+		}
+		a.dir, id = dir, filepath.Base(dir)
+	}
+	ver, commit := buildInfo()
+	a.run = &results.Run{
+		Schema: results.Schema, ID: id, Driver: a.flags.driver, Started: now.UTC(),
+		Tool: results.Tool{Version: ver, Commit: commit, Go: runtime.Version()},
+		Workload: results.Workload{
+			Name: a.plan.Name, File: a.plan.File, SHA256: a.plan.SHA256, Seed: a.plan.Seed,
+			Set: a.flags.set, Text: a.plan.Text,
+		},
+		Profile: results.Profile{Name: a.profile.Name, Kind: string(a.profile.Kind), Settings: map[string]string{}},
+	}
+	var err error
+	if a.writer, err = results.Create(a.dir, a.run); err != nil {
+		return fmt.Errorf("%w; name a folder that can be written and holds no run with --out", err)
+	}
+	return nil
+}
+
+// openLog sends what the program logs to a file: a terminal shows the live view.
+func (a *attempt) openLog() (*os.File, error) {
+	f, err := os.Create(filepath.Join(a.dir, "rmqbench.log"))
+	if err != nil {
+		return nil, fmt.Errorf("creating the log of the run: %w", err)
+	}
+	a.log = slog.New(slog.NewTextHandler(f, nil))
+	return f, nil
+}
+
+// measure starts the target, drives the load and stops the target again. What
+// it learned is in a.run, also when it returns an error.
+func (a *attempt) measure() (err error) {
+	if a.profile.Kind != profiles.External {
+		a.view.note("Starting " + a.profile.Name + " …")
+	}
+	cluster, err := a.profile.Start(a.stop.ctx, profiles.Options{
+		Dir: filepath.Join(a.dir, "nodes"), Data: a.flags.data, Overrides: a.overrides, Notice: a.view.note,
+	})
+	if err != nil {
+		return fmt.Errorf("the target could not be started: %w", err)
+	}
+	defer func() {
+		if serr := cluster.Stop(a.stop.hard); serr != nil {
+			err = errors.Join(err, fmt.Errorf("stopping the target: %w", serr))
+		}
+	}()
+	a.run.Environment = results.Probe(dataFolder(cluster.Nodes(), a.dir))
+	return a.load(cluster)
+}
+
+// dataFolder is where the nodes keep their data, fallback for nodes elsewhere.
+func dataFolder(nodes []profiles.Node, fallback string) string {
+	for _, n := range nodes {
+		if n.Role == profiles.RoleBroker && n.Data != "" {
+			return n.Data
+		}
+	}
+	return fallback
+}
+
+// load runs the workload against the target.
+func (a *attempt) load(cluster profiles.Cluster) error {
+	client, admin, err := a.clients(cluster)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = admin.Close() }()
+	defer func() { _ = client.Close() }()
+	a.run.Profile.Settings = a.settings(cluster)
+	ctx, cancel := context.WithCancelCause(a.stop.ctx)
+	defer cancel(nil)
+	go watchDisks(ctx, cluster.Nodes(), cancel)
+	exits := make(chan profiles.Exit, 1)
+	var death *profiles.Exit
+	forwarded := make(chan struct{})
+	go func() {
+		defer close(forwarded)
+		select {
+		case exit, open := <-cluster.Exits():
+			if open {
+				death = &exit
+				exits <- exit
+			}
+		case <-ctx.Done():
+		}
+	}()
+	run, err := load.Run(ctx, load.Config{
+		Plan: a.plan, Driver: client, Admin: admin, RunID: a.runID(), Isolate: a.profile.Kind == profiles.External,
+		Out: a.writer, Progress: a.view.show, Nodes: cluster.Nodes(), Exits: exits, Log: a.log,
+	})
+	cancel(nil)
+	<-forwarded
+	if death != nil && len(death.Last) > 0 {
+		a.view.note(death.Node.Name + " printed last:")
+		for _, line := range death.Last {
+			a.view.note("    " + line)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the load could not be started: %w", err)
+	}
+	a.adopt(run)
+	return nil
+}
+
+// runID names what the run makes on the target and marks its messages: unlike
+// the folder's name it differs between two runs of the same second.
+func (a *attempt) runID() string {
+	return fmt.Sprintf("%s-%x", a.run.Started.Format("20060102T150405"), os.Getpid()&0xfff|int(a.run.Started.UnixNano()/1000&0xfff)<<12)
+}
+
+// adopt takes what the engine measured and keeps what only the command knows.
+func (a *attempt) adopt(measured *results.Run) {
+	known := a.run
+	measured.ID, measured.Tool, measured.Profile = known.ID, known.Tool, known.Profile
+	measured.Environment, measured.Workload = known.Environment, known.Workload
+	measured.Schema, measured.Driver = known.Schema, known.Driver
+	a.run = measured
+}
+
+// conclude writes the reports, says what came of the run, and turns it into an
+// exit code.
+func (a *attempt) conclude(problem error) error {
+	rec, err := results.Open(a.dir)
+	if err != nil {
+		return failed(errors.Join(problem, fmt.Errorf("reading the result back: %w", err)))
+	}
+	if _, err := report.Save(rec); err != nil {
+		problem = errors.Join(problem, err)
+	}
+	if a.flags.json {
+		err = json.NewEncoder(a.s.stdout).Encode(struct {
+			Event string       `json:"event"`
+			Dir   string       `json:"dir"`
+			Run   *results.Run `json:"run"`
+		}{"result", a.dir, &rec.Run})
+	} else {
+		err = a.s.printReport(rec)
+	}
+	if problem = errors.Join(problem, err); problem != nil {
+		return failed(problem)
+	}
+	return ending(&rec.Run)
+}
+
+// ending turns a verdict and thresholds into an exit code. The report has said
+// why; only an incomplete run is worth a sentence of its own at the very end.
+func ending(run *results.Run) error {
+	switch run.Verdict.Status {
+	case results.Incomplete:
+		return failed(errors.New(strings.Join(run.Verdict.Reasons, "; ")))
+	case results.Invalid:
+		return &exitError{exitInvalid, fmt.Errorf("not valid as a measurement: %s", strings.Join(run.Verdict.Reasons, "; "))}
+	}
+	var missed []string
+	for _, t := range run.Thresholds {
+		if !t.Passed {
+			missed = append(missed, fmt.Sprintf("%s (it was %s)", t.Expression, t.Actual))
+		}
+	}
+	if len(missed) > 0 {
+		return &exitError{exitThreshold, fmt.Errorf("threshold failed: %s", strings.Join(missed, "; "))}
+	}
+	return nil
+}

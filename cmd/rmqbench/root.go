@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+const firstSteps = `rmqbench tells what a RocketMQ cluster does when it is busy, or when part of it dies.
+
+Type this first; it needs nothing but this program and takes 90 seconds:
+
+  rmqbench run flashsale.yaml
+
+Then
+  rmqbench run flashsale.yaml --profile java-single   the same load on Apache RocketMQ in Java
+  rmqbench compare RUN RUN                            two or more runs side by side
+  rmqbench workloads                                  what else there is to run
+  rmqbench help                                       every command
+`
+
+func newRoot(s *state) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "rmqbench",
+		Short: "Drive scripted load against RocketMQ and measure what comes of it",
+		Long: "rmqbench drives scripted load against a RocketMQ cluster, measures without flattering\n" +
+			"anybody, checks that no acknowledged message was lost, and reports what it found.\n\n" +
+			"Exit codes: 0 fine, 1 the target or the run failed, 2 wrong usage or input,\n" +
+			"98 the run is not valid as a measurement, 99 a threshold failed.",
+		Example:       "  rmqbench run flashsale.yaml",
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprint(s.stdout, firstSteps)
+			return err
+		},
+	}
+	root.AddCommand(newRun(s), newValidate(s), newReport(s), newCompare(s), newWorkloads(s), newNode(s))
+	return root
+}
+
+// version is the module's version and the commit it was built from.
+func version() string {
+	v, commit := buildInfo()
+	if commit != "" {
+		v += " (" + commit + ")"
+	}
+	return v
+}
+
+// buildInfo returns what the Go tool recorded; a build without version control has no commit.
+func buildInfo() (version, commit string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown", ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			commit = s.Value
+		}
+	}
+	return info.Main.Version, commit
+}
