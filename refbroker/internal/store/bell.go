@@ -21,9 +21,14 @@ func (b *bell) ring() {
 	}
 }
 
-// wait sleeps until somebody rings or stop is closed. It returns at once, with
-// true, if there is work; false means that stop is closed.
+// wait sleeps until somebody rings, or not at all if there is work. It returns
+// false once stop is closed.
 func (b *bell) wait(work func() bool, stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return false
+	default:
+	}
 	b.asleep.Store(true)
 	if work() {
 		if !b.asleep.CompareAndSwap(true, false) {
