@@ -437,3 +437,33 @@ The run is invalid when the generator is later than 5ms (p99) or drops more than
 		t.Errorf("summary (-want +got):\n%s", diff)
 	}
 }
+
+// TestTolerated: YAML as people and editors write it.
+func TestTolerated(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"Windows line ends":       strings.ReplaceAll("# a\nphases:\n  rush:\n    duration: 5s\n    arrivals: 500/s\n", "\n", "\r\n"),
+		"document start":          "# a comment\n\n---\n" + tiny,
+		"document end":            tiny + "...\n",
+		"no line end at the end":  strings.TrimSuffix(tiny, "\n"),
+		"comments everywhere":     "# a\nphases: # b\n  # c\n  rush: # d\n    duration: 5s # e\n    # f\n    arrivals: {rate: 500/s} # g\n# h",
+		"flow over lines":         "phases: {\n  rush: {duration: 5s,\n    arrivals: {rate: 500/s,\n      process: constant}},\n}\n",
+		"quotes":                  "\"phases\":\n  'rush': {\"duration\": \"5s\", 'arrivals': '500/s'}\n",
+		"description over lines":  "description: \"one\n  two\"\n" + tiny,
+		"literal block":           "description: |\n  one: two\n  - three\n" + tiny,
+		"empty sections":          "topics:\nproducers:\nconsumers: {}\nthresholds: []\nlimits:\n" + tiny,
+		"spaces at the ends":      "phases:   \n  rush: {duration: 5s, arrivals: 500/s}   \n   \n",
+		"names of other scripts":  "description: 秒杀\nphases:\n  零点: {duration: 5s, arrivals: 500/s}\nthresholds: [零点.send.p99 < 1s]\n",
+		"wide indentation":        "phases:\n        rush:\n                duration: 5s\n                arrivals: 500/s\n",
+		"list at the key's level": "thresholds:\n- send.p99 < 1s\n" + tiny,
+		"spaces in quantities":    "phases: {rush: {duration: 1 m 30 s, arrivals: 500 /s}}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := parse(t, text)
+			if len(p.Phases) != 1 || p.Phases[0].Arrivals[0].Rate[0].PerSecond != 500 {
+				t.Errorf("phases are %+v", p.Phases)
+			}
+		})
+	}
+}

@@ -199,8 +199,8 @@ func (d *decoder) limit(n *node, path, text string, t *Threshold) bool {
 
 func (d *decoder) readLimits(o *object) {
 	d.plan.Limits = Limits{LatenessP99: defaultLateness, DropShare: defaultDropShare, Interval: defaultInterval}
-	n := o.value("limits")
-	if n == nil {
+	n := o.fields["limits"]
+	if n == nil || n.kind == nullNode {
 		return
 	}
 	if n.kind == mapNode {
