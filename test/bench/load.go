@@ -27,6 +27,7 @@ var (
 type result struct {
 	rate     float64 // acknowledged messages per second
 	p50, p99 time.Duration
+	busy     int64 // sends refused with SYSTEM_BUSY, which are made again
 }
 
 // leadIn is driven before the measured time, and not counted.
@@ -39,6 +40,7 @@ type worker struct {
 	producer driver.Producer
 	hist     *hdrhistogram.Histogram
 	acked    int64
+	busy     int64
 	failed   atomic.Int64
 	lastErr  atomic.Pointer[driver.Result]
 	phase    *atomic.Int32
@@ -54,13 +56,16 @@ const (
 
 func (w *worker) done(m *driver.Message, r driver.Result) {
 	phase := w.phase.Load()
-	if r.Outcome != driver.Acked {
+	switch {
+	case r.Outcome == driver.Busy: // flow control: Java's broker does it to those that wait over 200 ms
+		w.busy++
+	case r.Outcome != driver.Acked:
 		w.failed.Add(1)
 		w.lastErr.Store(&r)
 		phase = ending // a closed loop over a failing target would only spin
-	} else if phase == measuring {
+	case phase == measuring:
 		w.acked++
-		w.hist.RecordValue(int64(time.Since(m.Called))) //nolint:errcheck // out of range is counted as failed by the clock, never here
+		w.hist.RecordValue(int64(time.Since(m.Called))) //nolint:errcheck // a minute is more than any send may take
 	}
 	if phase == ending {
 		w.left <- struct{}{}
@@ -118,7 +123,7 @@ func (t *target) start(ctx context.Context, s shape, size int, phase *atomic.Int
 
 func collect(workers []*worker, s shape, took time.Duration, err error) (result, error) {
 	total := hdrhistogram.New(1000, int64(time.Minute), 3)
-	var acked int64
+	var acked, busy int64
 	for _, w := range workers {
 		for range s.window {
 			<-w.left
@@ -129,10 +134,12 @@ func collect(workers []*worker, s shape, took time.Duration, err error) (result,
 		}
 		total.Merge(w.hist)
 		acked += w.acked
+		busy += w.busy
 	}
 	return result{
 		rate: float64(acked) / took.Seconds(),
 		p50:  time.Duration(total.ValueAtPercentile(50)).Round(time.Microsecond),
 		p99:  time.Duration(total.ValueAtPercentile(99)).Round(time.Microsecond),
+		busy: busy,
 	}, err
 }

@@ -31,6 +31,14 @@ func (t *target) p99(s shape) time.Duration {
 	return median(each(t.results[s], func(r result) time.Duration { return r.p99 }))
 }
 
+func (t *target) busy(s shape) int64 {
+	var sum int64
+	for _, r := range t.results[s] {
+		sum += r.busy
+	}
+	return sum
+}
+
 func each[T any](results []result, f func(result) T) []T {
 	var out []T
 	for _, r := range results {
@@ -46,11 +54,11 @@ func printTable(w io.Writer, o options, targets []*target) {
 		byName[t.name] = t
 	}
 	fmt.Fprintf(w, "\n%d-byte bodies, %s, medians of %d turns of %s; connections × in flight on each\n\n", o.size, o.flush, o.rounds, o.time)
-	fmt.Fprintln(w, "| shape | target | msg/s | p50 | p99 | rate / Java | p50 / Java | rate / limit |")
-	fmt.Fprintln(w, "|---|---|--:|--:|--:|--:|--:|--:|")
+	fmt.Fprintln(w, "| shape | target | msg/s | p50 | p99 | refused | rate / Java | p50 / Java | rate / limit |")
+	fmt.Fprintln(w, "|---|---|--:|--:|--:|--:|--:|--:|--:|")
 	for _, s := range shapes {
 		for _, t := range targets {
-			fmt.Fprintf(w, "| %s | %s | %.0f | %s | %s | %s | %s | %s |\n", s, t.name, t.rate(s), t.p50(s), t.p99(s),
+			fmt.Fprintf(w, "| %s | %s | %.0f | %s | %s | %d | %s | %s | %s |\n", s, t.name, t.rate(s), t.p50(s), t.p99(s), t.busy(s),
 				ratio(t, byName["java"], func(t *target) float64 { return t.rate(s) }),
 				ratio(t, byName["java"], func(t *target) float64 { return float64(t.p50(s)) }),
 				ratio(t, byName["limit"], func(t *target) float64 { return t.rate(s) }))
