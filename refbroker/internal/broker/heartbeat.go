@@ -52,7 +52,9 @@ func (b *Broker) joinConsumers(member client, data *protocol.HeartbeatData, c *p
 		ordered = ordered || t != nil && t.Order
 	}
 	flag := unitFlag(false, c.UnitMode)
-	b.topics.ensure(retryTopic(c.GroupName), g.RetryQueueNums, protocol.PermRead|protocol.PermWrite, ordered, flag)
+	if _, created := b.topics.ensure(retryTopic(c.GroupName), g.RetryQueueNums, protocol.PermRead|protocol.PermWrite, ordered, flag); created {
+		b.names.await(routeWait)
+	}
 	keep := data.HeartbeatFingerprint != 0 && data.WithoutSub
 	notify := g.NotifyConsumerIDsChangedEnable
 	if b.clients.register(member, c, data.HeartbeatFingerprint, keep, notify) {
