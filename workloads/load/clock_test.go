@@ -14,7 +14,9 @@ import (
 // nullDriver acknowledges everything at once.
 type nullDriver struct{ *target }
 
-type nullProducer struct{ done func(*driver.Message, driver.Result) }
+type nullProducer struct {
+	done func(*driver.Message, driver.Result)
+}
 
 func (nullDriver) NewProducer(_ context.Context, c driver.ProducerConfig) (driver.Producer, error) {
 	return nullProducer{c.Done}, nil

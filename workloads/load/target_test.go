@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -351,5 +352,5 @@ func simplePlan(rate float64, d time.Duration) *workloads.Plan {
 }
 
 func configOf(t *target, plan *workloads.Plan) Config {
-	return Config{Plan: plan, Driver: t, Admin: fakeAdmin{t}, RunID: "20260101T000000Z-simple-fake", Clock: plainClock{}}
+	return Config{Plan: plan, Driver: t, Admin: fakeAdmin{t}, RunID: "20260101T000000Z-simple-fake", Clock: plainClock{}, Log: slog.New(slog.DiscardHandler)}
 }
