@@ -120,6 +120,7 @@ func (i *LogicQueueMappingItem) UnmarshalJSON(text []byte) error {
 
 // TopicStatsTable is the answer to GET_TOPIC_STATS_INFO.
 type TopicStatsTable struct {
+	TopicPutTPS *float64                     `json:"topicPutTps,omitempty"` // 5.3.3 and later
 	OffsetTable map[MessageQueue]TopicOffset `json:"offsetTable"`
 }
 

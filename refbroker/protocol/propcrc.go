@@ -12,14 +12,22 @@ import (
 const propCRCLen = len(PropCRC32) + 1 + 10 + 1
 
 // AppendMessageCRC appends m as a record that ends with the checksum property,
-// still zero: SealMessageCRC sets it after PatchMessage. A message that leaves
-// no room for it in its properties appends nothing.
+// still zero: SealMessageCRC sets it after PatchMessage. Of a message that fails
+// CheckSize, or leaves no room for it in its properties, it appends nothing.
 func AppendMessageCRC(dst []byte, m *Message) []byte {
-	var buf [256]byte
-	properties := AppendProperty(append(buf[:0], m.Properties...), PropCRC32, "0000000000")
-	with := *m
-	with.Properties = alias(properties)
-	return AppendMessage(dst, &with)
+	start, properties := len(dst), len(m.Properties)
+	if properties+1+propCRCLen > MaxPropertiesLen {
+		return dst
+	}
+	dst = AppendMessage(dst, m)
+	if len(dst) == start {
+		return dst
+	}
+	at := len(dst) - properties
+	dst = append(dst[:at], AppendProperty(dst[at:], PropCRC32, "0000000000")...)
+	binary.BigEndian.PutUint16(dst[at-2:], uint16(len(dst)-at))
+	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start))
+	return dst
 }
 
 // SealMessageCRC sets the checksum of a record made by AppendMessageCRC.
