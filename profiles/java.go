@@ -3,7 +3,6 @@ package profiles
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strings"
 	"time"
 )
@@ -17,8 +16,9 @@ const (
 
 // javaRunner starts nodes of Apache RocketMQ.
 type javaRunner struct {
-	peer *Peer
-	java JavaSettings
+	peer  *Peer
+	java  JavaSettings
+	nodes []NodeSpec
 }
 
 func newJavaRunner(ctx context.Context, p *Profile, opt Options) (*javaRunner, error) {
@@ -27,7 +27,7 @@ func newJavaRunner(ctx context.Context, p *Profile, opt Options) (*javaRunner, e
 		return nil, err
 	}
 	opt.Notice("starting Java nodes, which takes a few seconds; the JIT needs 20 to 30 s of load before figures settle")
-	return &javaRunner{peer: peer, java: p.Java}, nil
+	return &javaRunner{peer: peer, java: p.Java, nodes: p.Nodes}, nil
 }
 
 // mains are the classes that the shipped scripts start.
@@ -37,10 +37,7 @@ var mains = map[string]string{
 }
 
 func (r *javaRunner) argv(spec NodeSpec, at place) (argv, env []string) {
-	heap := r.java.Heap
-	if spec.Heap != "" {
-		heap = spec.Heap
-	}
+	heap := r.heap(spec)
 	argv = append(argv, r.peer.Java, "-Duser.home="+at.home, "-Xms"+heap, "-Xmx"+heap, "-XX:+UseG1GC")
 	argv = append(argv, r.java.Options...)
 	argv = append(argv, r.peer.moduleFlags()...)
@@ -51,17 +48,27 @@ func (r *javaRunner) argv(spec NodeSpec, at place) (argv, env []string) {
 	return append(argv, "-c", at.conf), []string{"ROCKETMQ_HOME=" + r.peer.Home}
 }
 
+// heap is what the node's machine is given, at start and at most.
+func (r *javaRunner) heap(spec NodeSpec) string {
+	if spec.Heap != "" {
+		return spec.Heap
+	}
+	return r.java.Heap
+}
+
 func (r *javaRunner) version() string { return r.peer.Version }
 
 func (r *javaRunner) settings() map[string]string {
 	all := map[string]string{
-		"java.heap":     r.java.Heap,
 		"java.machine":  r.peer.Machine,
 		"java.rocketmq": r.peer.Version,
 		"java.warmUp":   "the JIT needs 20 to 30 s of load before figures settle",
 	}
+	for _, n := range r.nodes {
+		all["java.heap."+n.Name] = r.heap(n)
+	}
 	if len(r.java.Options) > 0 {
-		maps.Copy(all, map[string]string{"java.options": strings.Join(r.java.Options, " ")})
+		all["java.options"] = strings.Join(r.java.Options, " ")
 	}
 	return all
 }
