@@ -297,12 +297,13 @@ func (b *Broker) bind(cfg *Config) error {
 		return err
 	}
 	port := b.listen.Port()
-	ip, err := netip.ParseAddr(cfg.BrokerIP1)
+	ip, err := net.ResolveIPAddr("ip", cfg.BrokerIP1)
 	if err != nil {
 		return fmt.Errorf("brokerIP1: %w", err)
 	}
-	b.storeHost = netip.AddrPortFrom(ip, port)
-	b.addr = b.storeHost.String()
+	addr, _ := netip.AddrFromSlice(ip.IP)
+	b.storeHost = netip.AddrPortFrom(addr.Unmap(), port)
+	b.addr = net.JoinHostPort(cfg.BrokerIP1, strconv.Itoa(int(port)))
 	ha := cfg.HAListenPort
 	if ha == 0 {
 		ha = int(port) + 1

@@ -27,33 +27,33 @@ const (
 type Config struct {
 	store.Config
 
-	BrokerClusterName string `conf:"brokerClusterName"`
-	BrokerName        string `conf:"brokerName"`
-	BrokerID          int64  `conf:"brokerId"`
-	BrokerRole        string `conf:"brokerRole" oneof:"ASYNC_MASTER|SYNC_MASTER|SLAVE"`
-	BrokerIP1         string `conf:"brokerIP1"` // advertised to clients
-	BrokerIP2         string `conf:"brokerIP2"` // advertised to slaves
+	BrokerClusterName string `conf:"brokerClusterName" important:"true"`
+	BrokerName        string `conf:"brokerName" important:"true"`
+	BrokerID          int64  `conf:"brokerId" important:"true"`
+	BrokerRole        string `conf:"brokerRole" oneof:"ASYNC_MASTER|SYNC_MASTER|SLAVE" important:"true"`
+	BrokerIP1         string `conf:"brokerIP1" important:"true"` // advertised to clients
+	BrokerIP2         string `conf:"brokerIP2" important:"true"` // advertised to slaves
 	BindAddress       string `conf:"bindAddress"`
-	ListenPort        int    `conf:"listenPort"`   // 0: any free port
-	HAListenPort      int    `conf:"haListenPort"` // 0: listenPort + 1
-	NamesrvAddr       string `conf:"namesrvAddr"`  // host:port, separated by ;
+	ListenPort        int    `conf:"listenPort" important:"true"`   // 0: any free port
+	HAListenPort      int    `conf:"haListenPort" important:"true"` // 0: listenPort + 1
+	NamesrvAddr       string `conf:"namesrvAddr" important:"true"`  // host:port, separated by ;
 
 	BrokerConfigPath string `conf:"brokerConfigPath"` // the file that -c named
 	ConfigBlackList  string `conf:"configBlackList"`  // keys not changeable at run time, separated by ;
 
 	BrokerPermission          int32  `conf:"brokerPermission"`
 	DefaultTopicQueueNums     int32  `conf:"defaultTopicQueueNums"`
-	AutoCreateTopicEnable     bool   `conf:"autoCreateTopicEnable"`
-	AutoCreateSubscription    bool   `conf:"autoCreateSubscriptionGroup"`
+	AutoCreateTopicEnable     bool   `conf:"autoCreateTopicEnable" important:"true"`
+	AutoCreateSubscription    bool   `conf:"autoCreateSubscriptionGroup" important:"true"`
 	ClusterTopicEnable        bool   `conf:"clusterTopicEnable"`
 	BrokerTopicEnable         bool   `conf:"brokerTopicEnable"`
-	TraceTopicEnable          bool   `conf:"traceTopicEnable"`
-	MsgTraceTopicName         string `conf:"msgTraceTopicName"`
+	TraceTopicEnable          bool   `conf:"traceTopicEnable" important:"true"`
+	MsgTraceTopicName         string `conf:"msgTraceTopicName" important:"true"`
 	TraceOn                   bool   `conf:"traceOn"`
 	RegionID                  string `conf:"regionId"`
 	ReviveQueueNum            int32  `conf:"reviveQueueNum"`
 	TimerWheelEnable          bool   `conf:"timerWheelEnable"`
-	RejectTransactionMessage  bool   `conf:"rejectTransactionMessage"`
+	RejectTransactionMessage  bool   `conf:"rejectTransactionMessage" important:"true"`
 	StartAcceptSendRequest    int64  `conf:"startAcceptSendRequestTimeStamp"` // ms since 1970
 	StoreReplyMessageEnable   bool   `conf:"storeReplyMessageEnable"`
 	RejectPullConsumerEnable  bool   `conf:"rejectPullConsumerEnable"`
@@ -160,8 +160,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("listenPort is %d, want 0 or 3 to 65534: the port before the last and the next one are used too", c.ListenPort)
 	case c.DefaultTopicQueueNums < 1:
 		return fmt.Errorf("defaultTopicQueueNums is %d, want at least 1", c.DefaultTopicQueueNums)
-	case net.ParseIP(c.BrokerIP1) == nil:
-		return fmt.Errorf("brokerIP1 is %q, want an IP address", c.BrokerIP1)
+	case c.BrokerIP1 == "":
+		return fmt.Errorf("brokerIP1 is empty, want the address or name that clients reach this broker at")
 	}
 	for _, a := range c.nameServers() {
 		if _, _, err := net.SplitHostPort(a); err != nil {
