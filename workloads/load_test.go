@@ -373,15 +373,14 @@ func TestNotFound(t *testing.T) {
 
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
-	if os.Getuid() == 0 {
-		t.Skip("root can read everything")
-	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "flashsale.yaml"), []byte(tiny), 0); err != nil {
+	name := filepath.Join(dir, "flashsale.yaml")
+	if err := os.Symlink(name, name); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load("flashsale.yaml", Options{Dir: dir}); !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("a file that cannot be read must not be replaced by the library: %v", err)
+	var pe *fs.PathError
+	if p, err := Load("flashsale.yaml", Options{Dir: dir}); !errors.As(err, &pe) {
+		t.Errorf("a file that is there and cannot be read was replaced by the library: %v, %v", p, err)
 	}
 }
 

@@ -101,9 +101,6 @@ func (d *demandPhase) setRate(points []workloads.RatePoint) {
 		}
 		d.add(from, end, d.length, p.PerSecond, rate)
 	}
-	if whole := math.Round(d.total); math.Abs(d.total-whole) < hair {
-		d.total = whole
-	}
 }
 
 // add appends the piece from a to b, cut at limit, where the rate goes from p to q.
