@@ -275,8 +275,8 @@ func ratio(base, other []float64) string {
 	switch {
 	case math.IsNaN(a) || math.IsNaN(b):
 		return none
-	case a == b:
-		return "1×" + pairs(base, other)
+	case a == 0 && b == 0:
+		return "="
 	case a == 0:
 		return "from 0"
 	}
@@ -288,6 +288,9 @@ func pairs(base, other []float64) string {
 		return ""
 	}
 	low, high := other[0]/base[len(base)-1], other[len(other)-1]/base[0]
+	if low == high {
+		return ""
+	}
 	return fmt.Sprintf(" (%s to %s)", strings.TrimSuffix(Ratio(low), "×"), strings.TrimSuffix(Ratio(high), "×"))
 }
 

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,24 +13,36 @@ import (
 	"rmqbench/results"
 )
 
-// quick is a short run for comparisons.
-func quick(profile string, slower float64, minute int) made {
-	m := healthy()
-	m.profile, m.slower, m.seed = profile, slower, 42
-	m.phases = []madePhase{{"warm-up", 1, 100, 100, true}, {"calm", 3, 200, 200, false}, {"rush", 4, 1000, 1000, false}}
-	m.edit = func(r *results.Run) {
-		r.ID = profile + "-" + time.Duration(minute*int(time.Minute)).String()
-		shift := time.Duration(minute) * time.Minute
-		r.Started, r.Finished = r.Started.Add(shift), r.Finished.Add(shift)
-	}
-	return m
+// side is one run of a comparison: a short made run, and what is different
+// about it.
+type side struct {
+	profile string
+	slower  float64
+	minute  int // when it started
+	edit    func(*results.Run)
 }
 
-func compared(t *testing.T, ms ...made) *Comparison {
+func (s side) open(t *testing.T) *results.Record {
+	t.Helper()
+	m := healthy()
+	m.profile, m.slower = s.profile, s.slower
+	m.phases = []madePhase{{"warm-up", 1, 100, 100, true}, {"calm", 2, 200, 200, false}, {"rush", 3, 1000, 1000, false}}
+	rec := m.open(t, fmt.Sprintf("side %s %v", s.profile, s.slower))
+	r := &rec.Run
+	r.ID = fmt.Sprintf("%s-%d", s.profile, s.minute)
+	shift := time.Duration(s.minute) * time.Minute
+	r.Started, r.Finished = r.Started.Add(shift), r.Finished.Add(shift)
+	if s.edit != nil {
+		s.edit(r)
+	}
+	return rec
+}
+
+func compared(t *testing.T, sides ...side) *Comparison {
 	t.Helper()
 	var recs []*results.Record
-	for _, m := range ms {
-		recs = append(recs, m.open(t))
+	for _, s := range sides {
+		recs = append(recs, s.open(t))
 	}
 	c, err := Compare(recs)
 	if err != nil {
@@ -38,15 +51,9 @@ func compared(t *testing.T, ms ...made) *Comparison {
 	return c
 }
 
-func with(m made, edit func(*results.Run)) made {
-	before := m.edit
-	m.edit = func(r *results.Run) { before(r); edit(r) }
-	return m
-}
-
 func TestCompareTwoRuns(t *testing.T) {
 	t.Parallel()
-	c := compared(t, quick("go-single", 1, 0), quick("java-single", 2, 5))
+	c := compared(t, side{"go-single", 1, 0, nil}, side{"java-single", 2, 5, nil})
 	text := c.Text(Options{Width: 100})
 	for _, want := range []string{"go-single against java-single", "one run of each", "With care"} {
 		if !strings.Contains(text, want) {
@@ -69,9 +76,9 @@ func TestCompareTwoRuns(t *testing.T) {
 
 func TestCompareGroups(t *testing.T) {
 	t.Parallel()
-	var ms []made
+	var ms []side
 	for i := range 3 {
-		ms = append(ms, quick("go", 1+0.1*float64(i), 4*i), quick("java", 2, 4*i+2))
+		ms = append(ms, side{"go", 1 + 0.1*float64(i), 4 * i, nil}, side{"java", 2, 4*i + 2, nil})
 	}
 	c := compared(t, ms...)
 	if len(c.groups) != 2 || len(c.groups[0].runs) != 3 || len(c.Warnings()) != 0 {
@@ -89,14 +96,13 @@ func TestCompareGroups(t *testing.T) {
 		t.Errorf("verdict %q", v.Word)
 	}
 	// The same six, one group after the other.
-	c = compared(t, ms[0], ms[2], ms[4], with(ms[1], at(30)), with(ms[3], at(31)), with(ms[5], at(32)))
+	for i := range ms {
+		ms[i].minute += 60 * (i % 2)
+	}
+	c = compared(t, ms...)
 	if w := strings.Join(c.Warnings(), "\n"); !strings.Contains(w, "taking turns") {
 		t.Errorf("not interleaved, but warnings are %q", w)
 	}
-}
-
-func at(minute int) func(*results.Run) {
-	return func(r *results.Run) { r.Started = madeAt.Add(time.Duration(minute) * time.Minute) }
 }
 
 // TestCompareWarnings changes one thing of the second run in each row.
@@ -119,12 +125,12 @@ func TestCompareWarnings(t *testing.T) {
 		{"incomplete", "is incomplete: stopped", "Not comparable", func(r *results.Run) {
 			r.Verdict = results.Verdict{Status: results.Incomplete, Reasons: []string{"stopped"}}
 		}},
-		{"phase", "Phase rush is left out: java-5m0s does not have it.", "With care", func(r *results.Run) { r.Phases = r.Phases[:2] }},
+		{"phase", "Phase rush is left out: java-5 does not have it.", "With care", func(r *results.Run) { r.Phases = r.Phases[:2] }},
 		{"nothing", "one run of each", "With care", func(*results.Run) {}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			cmp := compared(t, quick("go", 1, 0), with(quick("java", 1, 5), c.edit))
+			cmp := compared(t, side{"go", 1, 0, nil}, side{"java", 1, 5, c.edit})
 			v := cmp.view()
 			if v.Word != c.word {
 				t.Errorf("verdict %q, want %q", v.Word, c.word)
@@ -144,7 +150,7 @@ func TestCompareWarnings(t *testing.T) {
 
 func TestCompareRefuses(t *testing.T) {
 	t.Parallel()
-	rec := quick("go", 1, 0).open(t)
+	rec := side{"go", 1, 0, nil}.open(t)
 	if _, err := Compare([]*results.Record{rec}); !errors.Is(err, ErrTooFew) {
 		t.Errorf("one run: %v", err)
 	}
@@ -156,12 +162,19 @@ func TestCompareRefuses(t *testing.T) {
 
 func TestComparisonPage(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]*Comparison{
-		"two":     compared(t, healthy(), with2(healthy(), "java-single", 2.3)),
-		"hostile": compared(t, hostile(), hostile()),
-		"silent":  compared(t, runs()["silent"], runs()["nothing"]),
-		"three":   compared(t, quick("a", 1, 0), quick("b", 1.5, 1), quick("c", 3, 2)),
+	slow := healthy()
+	slow.profile, slow.slower = "java-single", 2.3
+	all := runs()
+	for name, recs := range map[string][]*results.Record{
+		"two":     {all["healthy"].open(t, "healthy"), slow.open(t, "slow")},
+		"hostile": {all["hostile"].open(t, "hostile"), all["hostile"].open(t, "hostile")},
+		"silent":  {all["silent"].open(t, "silent"), all["nothing"].open(t, "nothing")},
+		"three":   {side{"a", 1, 0, nil}.open(t), side{"b", 1.5, 1, nil}.open(t), side{"c", 3, 2, nil}.open(t)},
 	} {
+		c, err := Compare(recs)
+		if err != nil {
+			t.Fatal(err)
+		}
 		var b bytes.Buffer
 		if err := c.HTML(&b); err != nil {
 			t.Fatal(err)
@@ -183,9 +196,4 @@ func TestComparisonPage(t *testing.T) {
 			}
 		}
 	}
-}
-
-func with2(m made, profile string, slower float64) made {
-	m.profile, m.slower = profile, slower
-	return m
 }

@@ -107,10 +107,11 @@ func doOrDoes(words []string) string {
 func (c *Comparison) warnRepeats(all []*gathered) {
 	ids := map[string]bool{}
 	for _, g := range all {
-		if ids[g.rec.Dir] {
+		id := g.rec.Dir + "\x00" + g.rec.Run.ID
+		if ids[id] {
 			c.hard = append(c.hard, "Run "+clean(g.rec.Run.ID)+" is given twice.")
 		}
-		ids[g.rec.Dir] = true
+		ids[id] = true
 	}
 	fewest := len(c.groups[0].runs)
 	for _, g := range c.groups {

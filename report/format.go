@@ -113,8 +113,8 @@ func Percent(share float64) string {
 		return "<0.01%"
 	case p > 99.99 && p < 100:
 		return ">99.99%"
-	case p >= 99.95:
-		return digits3(round4(p)) + "%"
+	case p >= 99.95 && p < 100:
+		return strconv.FormatFloat(p, 'f', 2, 64) + "%"
 	default:
 		return digits3(round3(p)) + "%"
 	}
@@ -146,16 +146,17 @@ func digits3(v float64) string {
 	return Count(int64(math.Round(v)))
 }
 
-func round3(v float64) float64 { return roundTo(v, 3) }
-func round4(v float64) float64 { return roundTo(v, 4) }
-
-// roundTo rounds v to n significant digits.
-func roundTo(v float64, n int) float64 {
+// round3 rounds v to three significant digits.
+func round3(v float64) float64 {
 	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
 		return v
 	}
-	scale := math.Pow(10, float64(n-1)-math.Floor(math.Log10(math.Abs(v))))
-	return math.Round(v*scale) / scale
+	exp := 2 - math.Floor(math.Log10(math.Abs(v)))
+	if scale := math.Pow(10, math.Abs(exp)); exp < 0 {
+		return math.Round(v/scale) * scale // a power of ten above one is exact
+	} else {
+		return math.Round(v*scale) / scale
+	}
 }
 
 // plural writes a number and its noun: "1 message", "2 messages".

@@ -46,7 +46,7 @@ func TestHTML(t *testing.T) {
 	for name, m := range runs() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rec := m.open(t)
+			rec := m.open(t, name)
 			var b bytes.Buffer
 			if err := HTML(&b, rec); err != nil {
 				t.Fatal(err)

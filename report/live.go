@@ -267,27 +267,30 @@ func kinds(errors map[string]int64) string {
 
 func ledgerLine(s Snapshot, o Options) string {
 	l := s.Ledger
-	line := label("ledger") + fmt.Sprintf("sent %s, acked %s, received %s, on the way %s",
-		Count(l.Sent), Count(l.Acked), Count(l.Received), Count(l.Lost))
 	var wrong []string
 	for _, c := range []struct {
 		name string
 		n    int64
-	}{{"unknown", l.Unknown}, {"duplicated", l.Duplicated}, {"out of order", l.OutOfOrder}, {"corrupt", l.Corrupt}, {"foreign", l.Foreign}} {
+	}{{"duplicated", l.Duplicated}, {"out of order", l.OutOfOrder}, {"corrupt", l.Corrupt}, {"foreign", l.Foreign}, {"unknown", l.Unknown}} {
 		if c.n > 0 {
 			wrong = append(wrong, c.name+" "+Count(c.n))
 		}
 	}
-	if len(wrong) > 0 {
-		line += ", " + o.paint(warn, strings.Join(wrong, ", "))
+	line := label("ledger")
+	if len(wrong) > 0 { // first, where a narrow terminal does not cut it off
+		line += o.paint(warn, strings.Join(wrong, ", ")) + "; "
 	}
-	return line
+	return line + fmt.Sprintf("sent %s, acked %s, received %s, on the way %s",
+		Count(l.Sent), Count(l.Acked), Count(l.Received), Count(l.Lost))
 }
 
 // plainLine is one line for logs; its order never changes.
 func plainLine(s Snapshot) string {
 	send, span := s.Point.Ops[results.OpSend], s.Point.SpanMillis
-	var lag int64
+	lag := int64(-1) // unknown
+	if len(s.Point.Lag) == 0 {
+		lag = 0
+	}
 	for _, n := range s.Point.Lag {
 		lag = max(lag, n)
 	}
@@ -295,7 +298,7 @@ func plainLine(s Snapshot) string {
 		clock(s.Elapsed), clean(s.Phase), s.PhaseIndex+1, s.Phases,
 		Rate(perSecond(send.Planned, span)), Rate(perSecond(send.Count, span)),
 		orNone(send.P50, send.Count), orNone(send.P99, send.Count), orNone(send.P999, send.Count),
-		Count(s.Total.Errors), Count(lag), Count(s.Ledger.Sent), Count(s.Ledger.Acked), Count(s.Ledger.Received))
+		Count(s.Total.Errors), lagText(lag), Count(s.Ledger.Sent), Count(s.Ledger.Acked), Count(s.Ledger.Received))
 }
 
 func orNone(us, samples int64) string {

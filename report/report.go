@@ -33,7 +33,7 @@ func (o Options) width() int {
 	if o.Width <= 0 {
 		return 80
 	}
-	return min(max(o.Width, 40), 200)
+	return min(max(o.Width, 20), 200)
 }
 
 // ANSI colours, by meaning.

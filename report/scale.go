@@ -153,6 +153,7 @@ func percentileScale(n int64) scale {
 			s.ticks = append(s.ticks, plot.Tick{Value: at, Label: strconv.FormatFloat(q, 'f', -1, 64) + "%"})
 		}
 	}
+	s.ticks[0].Label = "" // it would touch that of 50%
 	return s
 }
 

@@ -5,12 +5,17 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
 
 	"rmqbench/results"
 )
@@ -37,9 +42,9 @@ type madePhase struct {
 }
 
 var flashsale = []madePhase{
-	{"warm-up", 5, 200, 200, true}, {"calm", 15, 300, 300, false}, {"countdown", 15, 300, 1500, false},
-	{"spike", 5, 4000, 4000, false}, {"rush", 20, 2000, 2000, false}, {"cool-down", 10, 1500, 300, false},
-	{"drain", 4, 0, 0, false},
+	{"warm-up", 2, 100, 100, true}, {"calm", 8, 120, 120, false}, {"countdown", 8, 120, 600, false},
+	{"spike", 2, 1600, 1600, false}, {"rush", 10, 800, 800, false}, {"cool-down", 5, 600, 120, false},
+	{"drain", 2, 0, 0, false},
 }
 
 var madeAt = time.Date(2025, 11, 11, 0, 0, 0, 0, time.UTC)
@@ -50,7 +55,7 @@ func healthy() made {
 
 func stalled() made {
 	m := healthy()
-	m.stallAt = 48
+	m.stallAt = 24
 	m.edit = func(r *results.Run) {
 		r.Verdict = results.Verdict{Status: results.Invalid, Reasons: []string{
 			"The generator was late: p99 lateness 41.2 ms, allowed 10 ms. Give it more processor time or lower the rate."}}
@@ -61,24 +66,41 @@ func stalled() made {
 			{Kind: "lost", Group: "orders", Producer: 0, Sequence: 71_235, Broker: "broker-a", Queue: 3, Offset: 9_121},
 			{Kind: "duplicated", Group: "audit", Producer: 1, Sequence: 12, Broker: "broker-a", Queue: 0, Offset: 3},
 		}
-		r.Faults = []results.Fault{{Action: "freeze", Target: "broker-a", AtMillis: 48_000, Gap: map[string]int64{"total": 1_830, "detect": 120}}}
+		r.Faults = []results.Fault{{Action: "freeze", Target: "broker-a", AtMillis: 24_000, Gap: map[string]int64{"total": 1_830, "detect": 120}}}
 	}
 	return m
 }
 
-// write makes the run in a folder of its own and returns the folder.
-func (m made) write(t testing.TB) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), results.ID(madeAt, m.workload, m.profile))
-	if err := m.writeTo(dir); err != nil {
-		t.Fatal(err)
+// Made runs are written once for all tests, below a folder that TestMain
+// removes; every test reads its own copy.
+var (
+	madeRoot string
+	madeOnce sync.Map // name → func() error
+)
+
+func TestMain(m *testing.M) {
+	var err error
+	if madeRoot, err = os.MkdirTemp("", "report-test-*"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
-	return dir
+	code := m.Run()
+	if err := os.RemoveAll(madeRoot); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
-func (m made) open(t testing.TB) *results.Record {
+// open reads the made run called name, which stands for m.
+func (m made) open(t testing.TB, name string) *results.Record {
 	t.Helper()
-	rec, err := results.Open(m.write(t))
+	dir := filepath.Join(madeRoot, strings.ReplaceAll(name, " ", "-"), results.ID(madeAt, m.workload, m.profile))
+	write, _ := madeOnce.LoadOrStore(name, sync.OnceValue(func() error { return m.writeTo(dir) }))
+	if err := write.(func() error)(); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := results.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +201,7 @@ func (k *maker) second(at int, phase string, rate float64, late *hdrhistogram.Hi
 		hs[name] = results.NewHistogram()
 	}
 	for i := range count {
-		us := 300 * k.slower * math.Exp(k.rnd.NormFloat64()*0.5+rate/2500)
+		us := 300 * k.slower * math.Exp(k.rnd.NormFloat64()*0.5+rate/1000)
 		intended := us
 		if after {
 			intended += 1e6 * float64(count-i) / float64(count)
@@ -198,7 +220,7 @@ func (k *maker) second(at int, phase string, rate float64, late *hdrhistogram.Hi
 }
 
 func (k *maker) point(at int, phase string, planned, count int64, hs map[string]*hdrhistogram.Histogram) error {
-	k.lag = max(0, k.lag+planned-1800)
+	k.lag = max(0, k.lag+planned-700)
 	factor := max(1, k.lagFactor)
 	groups := int64(len(k.groups))
 	p := results.Point{EndMillis: int64(at+1) * 1000, SpanMillis: 1000, Phase: phase, Lag: map[string]int64{},
@@ -209,8 +231,8 @@ func (k *maker) point(at int, phase string, planned, count int64, hs map[string]
 		},
 		Nodes: map[string]results.NodePoint{
 			"namesrv":   {CPU: 0.01, AnonBytes: 12 << 20},
-			"broker-a":  {CPU: 0.1 + float64(count)/4000, AnonBytes: 40<<20 + count*4096, RSSBytes: 300 << 20},
-			"generator": {CPU: 0.15 + float64(count)/6000, AnonBytes: 64 << 20},
+			"broker-a":  {CPU: 0.1 + float64(count)/1600, AnonBytes: 40<<20 + count*10240, RSSBytes: 300 << 20},
+			"generator": {CPU: 0.15 + float64(count)/2400, AnonBytes: 64 << 20},
 		}}
 	for i, g := range k.groups {
 		p.Lag[g] = k.lag * factor / int64(i+1)
@@ -264,7 +286,7 @@ func (k *maker) finish(seconds int, late *hdrhistogram.Histogram) error {
 // hostile is a run whose every name tries to be markup.
 func hostile() made {
 	const name = `<b>&"'x</b><script>alert(1)</script>`
-	m := made{workload: "flash", profile: "p", seed: 1, phases: []madePhase{{name, 3, 200, 200, false}}, groups: []string{name}}
+	m := made{workload: "flash", profile: "p", seed: 1, phases: []madePhase{{name, 3, 120, 120, false}}, groups: []string{name}}
 	m.edit = func(r *results.Run) {
 		r.Workload.Name, r.Workload.Text, r.Profile.Name, r.Driver = name, name, name, name
 		r.Profile.Settings = map[string]string{name: name}
@@ -285,7 +307,7 @@ func runs() map[string]made {
 	onePhase := healthy()
 	onePhase.phases, onePhase.groups = []madePhase{{"only", 12, 150, 150, false}}, nil
 	killed := healthy()
-	killed.dieAt = 44
+	killed.dieAt = 22
 	silent := healthy()
 	silent.phases = []madePhase{{"nothing", 5, 0, 0, false}}
 	atOnce := healthy()
@@ -296,10 +318,15 @@ func runs() map[string]made {
 	manyPhases := healthy()
 	manyPhases.phases = nil
 	for i := range 30 {
-		manyPhases.phases = append(manyPhases.phases, madePhase{fmt.Sprintf("step number %d", i+1), 2, float64(100 * (i + 1)), float64(100 * (i + 1)), false})
+		manyPhases.phases = append(manyPhases.phases, madePhase{fmt.Sprintf("step number %d", i+1), 2, float64(20 * (i + 1)), float64(20 * (i + 1)), false})
 	}
 	return map[string]made{
 		"healthy": healthy(), "stalled": stalled(), "killed": killed, "one phase": onePhase, "silent": silent,
 		"nothing": atOnce, "huge lag": huge, "hostile": hostile(), "many phases": manyPhases,
 	}
+}
+
+// canvas returns a drawing area of its own.
+func canvas(width, height float64) draw.Canvas {
+	return draw.New(vgsvg.New(vg.Length(width), vg.Length(height)))
 }

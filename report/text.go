@@ -7,8 +7,9 @@ import (
 )
 
 // Text returns the report of a run for a terminal.
-func Text(rec *results.Record, o Options) string {
-	g := gather(rec)
+func Text(rec *results.Record, o Options) string { return gather(rec).text(o) }
+
+func (g *gathered) text(o Options) string {
 	v := newView(g)
 	w := &textWriter{o: o}
 	w.head(v)
@@ -42,32 +43,36 @@ func (w *textWriter) String() string {
 func (w *textWriter) line(s string) { w.b.WriteString(strings.TrimRight(s, " ") + "\n") }
 
 // para writes s in lines of the terminal's width, each behind indent.
-func (w *textWriter) para(s, indent string) {
-	line := ""
-	for _, word := range strings.Fields(s) {
-		if line != "" && visible(indent+line+" "+word) > w.o.width() {
-			w.line(indent + line)
-			line = ""
-		}
-		line = strings.TrimLeft(line+" "+word, " ")
-	}
-	if line != "" {
-		w.line(indent + line)
-	}
-}
+func (w *textWriter) para(s, indent string) { w.hang(indent, s, columns(indent)) }
 
 // hang writes a head and, beside it, a text whose further lines begin at the
 // same column.
 func (w *textWriter) hang(head, text string, column int) {
-	room := textWriter{o: w.o}
-	room.o.Width = max(40, w.o.width()-column)
-	room.para(text, "")
-	for i, l := range strings.Split(strings.TrimRight(room.b.String(), "\n"), "\n") {
-		if i > 0 {
-			head = strings.Repeat(" ", column)
-		}
-		w.line(head + l)
+	if column > 4 && w.o.width()-column < 24 { // too narrow for two columns
+		w.line(cut(head, w.o.width()))
+		head, column = "", 4
 	}
+	room := max(10, w.o.width()-column)
+	head = pad(head, column)
+	for _, l := range wrap(text, room) {
+		w.line(head + l)
+		head = strings.Repeat(" ", column)
+	}
+}
+
+// wrap breaks text into lines of at most n columns, and cuts longer words.
+func wrap(text string, n int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		word = cut(word, n)
+		if line != "" && visible(line)+1+visible(word) > n {
+			lines = append(lines, line)
+			line = ""
+		}
+		line = strings.TrimLeft(line+" "+word, " ")
+	}
+	return append(lines, line)
 }
 
 func statusStyle(s results.Status) string {
@@ -81,20 +86,24 @@ func statusStyle(s results.Status) string {
 }
 
 func (w *textWriter) head(v *view) {
-	w.line(w.o.paint(bold, v.Title))
+	w.line(w.o.paint(bold, cut(v.Title, w.o.width())))
 	var facts []string
 	for _, f := range v.Facts {
 		facts = append(facts, strings.ToLower(f.Name)+" "+f.Value)
 	}
 	w.para(strings.Join(facts, " · "), "")
 	w.line("")
-	w.line(w.o.paint(statusStyle(v.Status), v.Mark+" "+v.Word) + "  " + v.Sentence)
+	word := v.Mark + " " + v.Word + "  "
+	w.hang(w.o.paint(statusStyle(v.Status), word), v.Sentence, columns(word))
 	for _, r := range v.Reasons {
 		w.para(clean(r), "  ")
 	}
-	style := good
-	if v.Failed {
+	style := bold
+	switch {
+	case v.Failed:
 		style = bad
+	case v.Thresholds != nil:
+		style = good
 	}
 	if v.Passed != "" {
 		w.line(w.o.paint(style, v.Passed))
@@ -103,12 +112,20 @@ func (w *textWriter) head(v *view) {
 		w.rows(*v.Thresholds, false)
 	}
 	w.line("")
-	for _, n := range v.Numbers {
+	w.numbers(v.Numbers)
+}
+
+func (w *textWriter) numbers(all []number) {
+	label, value := 0, 0
+	for _, n := range all {
+		label, value = max(label, columns(n.Label)), max(value, columns(n.Value))
+	}
+	for _, n := range all {
 		style := bold
 		if n.Bad {
 			style = bad
 		}
-		w.hang(pad(n.Label, 19)+w.o.paint(style, pad(n.Value, 11)), n.Note, 30)
+		w.hang(pad(n.Label, label)+"  "+w.o.paint(style, pad(n.Value, value))+"  ", n.Note, label+value+4)
 	}
 }
 
@@ -126,7 +143,7 @@ func (w *textWriter) trends(g *gathered) {
 				top = max(top, v)
 			}
 		}
-		w.line(pad(name, 22) + pad(sparkline(squeeze(values, room), w.o.ASCII), room) + "  top " + unit(top))
+		w.line(cut(pad(name, 22)+pad(sparkline(squeeze(values, room), w.o.ASCII), room)+"  top "+unit(top), w.o.width()))
 	}
 	w.line(w.o.paint(bold, "Over time") + " (from zero to the top of each row)")
 	op := func(name string, n func(results.OpPoint) int64) []float64 {
@@ -140,7 +157,7 @@ func (w *textWriter) trends(g *gathered) {
 	}
 	if c := g.lagChart(); c != nil {
 		for _, l := range c.lines[:min(len(c.lines), 3)] {
-			draw(cut("lag "+l.label, 21), ys(l.pts), func(v float64) string { return Count(int64(v)) })
+			draw(cut("lag "+l.label, 21), ys(l.pts), shortCount)
 		}
 	}
 }
@@ -173,7 +190,7 @@ func (w *textWriter) section(s section) {
 		if i > 0 {
 			w.line("")
 		}
-		w.line("  " + w.o.paint(faint, t.Caption))
+		w.line("  " + w.o.paint(faint, cut(t.Caption, w.o.width()-2)))
 		w.rows(t, true)
 	}
 	if len(s.Facts) > 0 {
@@ -185,8 +202,9 @@ func (w *textWriter) section(s section) {
 	}
 }
 
-// rows writes a table, its columns as wide as they must be; text columns give
-// way where the terminal is too narrow.
+// rows writes a table, its columns as wide as they must be. Text columns give
+// way where the terminal is too narrow; when that is not enough, each row
+// becomes a paragraph.
 func (w *textWriter) rows(t table, head bool) {
 	widths := make([]int, len(t.Head))
 	all := t.Rows
@@ -198,36 +216,55 @@ func (w *textWriter) rows(t table, head bool) {
 			widths[i] = max(widths[i], columns(c))
 		}
 	}
-	shrink(widths, t.Left, w.o.width()-2)
+	if !shrink(widths, t, w.o.width()) {
+		w.stacked(t)
+		return
+	}
 	for n, r := range all {
-		var b strings.Builder
-		for i, c := range r.Cells {
-			c = cut(c, widths[i])
-			if i >= t.Left && !words(t, i) {
-				b.WriteString("  " + pad(c, -widths[i]))
-			} else {
-				b.WriteString("  " + pad(c, widths[i]))
-			}
-		}
 		style := ""
 		if head && n == 0 {
 			style = faint
 		} else if r.Bad {
 			style = warn
 		}
-		line := strings.TrimRight(b.String(), " ")
-		if style != "" {
-			line = w.o.paint(style, line)
+		w.row(t, r, widths, style)
+	}
+}
+
+func (w *textWriter) row(t table, r row, widths []int, style string) {
+	var b strings.Builder
+	for i, c := range r.Cells {
+		n := widths[i]
+		if i >= t.Left && !words(t, i) {
+			n = -n
 		}
-		w.line(line)
+		b.WriteString("  " + pad(cut(c, widths[i]), n))
+	}
+	line := strings.TrimRight(b.String(), " ")
+	if style != "" {
+		line = w.o.paint(style, line)
+	}
+	w.line(line)
+}
+
+// stacked writes each row as its name and, below, the rest with their heads.
+func (w *textWriter) stacked(t table) {
+	for _, r := range t.Rows {
+		w.para(r.Cells[0], "  ")
+		var parts []string
+		for i := 1; i < len(r.Cells); i++ {
+			parts = append(parts, strings.ToLower(t.Head[i])+" "+r.Cells[i])
+		}
+		w.para(strings.Join(parts, " · "), "    ")
 	}
 }
 
 // words reports whether column i of t, right of the text columns, is text too.
 func words(t table, i int) bool { return t.Head[i] == "Meaning" || t.Head[i] == "Gap" }
 
-// shrink takes columns from the widest of the text columns until the table fits.
-func shrink(widths []int, left, room int) {
+// shrink takes columns from the widest of the text columns until the table fits
+// into room, and reports whether it does.
+func shrink(widths []int, t table, room int) bool {
 	total := 0
 	for _, n := range widths {
 		total += n + 2
@@ -235,14 +272,15 @@ func shrink(widths []int, left, room int) {
 	for total > room {
 		widest := -1
 		for i := range widths {
-			if (i < left || i == len(widths)-1) && widths[i] > 8 && (widest < 0 || widths[i] > widths[widest]) {
+			if (i < t.Left || words(t, i)) && widths[i] > 8 && (widest < 0 || widths[i] > widths[widest]) {
 				widest = i
 			}
 		}
 		if widest < 0 {
-			return
+			return false
 		}
 		widths[widest]--
 		total--
 	}
+	return true
 }

@@ -120,6 +120,8 @@ func thresholds(all []results.Threshold) (t *table, sentence string, failed bool
 		t.addIf(!th.Passed, word, clean(th.Expression), "measured "+clean(th.Actual))
 	}
 	switch {
+	case bad > 0 && len(all) == 1:
+		return t, "The threshold failed.", true
 	case bad > 0:
 		return t, fmt.Sprintf("%d of %s failed.", bad, plural(int64(len(all)), "threshold")), true
 	case len(all) == 1:
@@ -244,7 +246,7 @@ func phaseName(p results.Phase) string {
 
 func phasesSection(run *results.Run) *section {
 	s := &section{ID: "phases", Title: "Phases", Brief: true, Figures: []string{"rate"}}
-	sent := table{Caption: "Sent", Left: 1, Head: []string{"Phase", "Planned", "Acked", "Failed", "Planned/s", "Acked/s"}}
+	sent := table{Caption: "Sent", Left: 1, Head: []string{"Phase", "Planned", "Acked", "Failed", "Plan/s", "Acked/s"}}
 	intended := latencyTable("Send latency, from the intended time")
 	service := latencyTable("Send latency, from the call (service time)")
 	failed := latencyTable("Latency of failed sends")
@@ -315,7 +317,7 @@ func addLatency(t *table, p results.Phase, l results.Latency) {
 
 func endToEndSection(run *results.Run) *section {
 	s := &section{ID: "end-to-end", Title: "End to end", Brief: true, Figures: []string{"end-to-end", "lag"}}
-	got := table{Caption: "Received", Left: 1, Head: []string{"Phase", "Expected", "Received", "Missing", "Per second"}}
+	got := table{Caption: "Received", Left: 1, Head: []string{"Phase", "Expected", "Received", "Missing", "Per s"}}
 	lat := latencyTable("From the intended send time to the consumer")
 	for _, p := range run.Phases {
 		if o := operation(p, results.OpReceive); o != nil {
@@ -363,7 +365,7 @@ func ledgerSection(rec *results.Record) *section {
 		{"Failed", l.Failed, false, "answered with an error, or never left"},
 		{"Unknown", l.Unknown, false, "no answer: stored or not, nobody knows"},
 		{"Received", l.Received, false, "by all consumer groups together"},
-		{"Lost", l.Lost, true, "acknowledged, never received by a group that should have"},
+		{"Lost", l.Lost, true, "acknowledged, never received by a group"},
 		{"Duplicated", l.Duplicated, true, "received again by the same group"},
 		{"Out of order", l.OutOfOrder, true, "per key, where the workload asks for order"},
 		{"Corrupt", l.Corrupt, true, "the body is not what was sent"},
