@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -50,7 +49,7 @@ func RunNode(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitFine
 	}
 	fmt.Fprintf(stderr, "refbroker: %v\n", err) //nolint:errcheck // nowhere else to say it
-	if errors.As(err, new(usageError)) || !strings.Contains(err.Error(), ":") && strings.HasPrefix(err.Error(), "unknown") {
+	if errors.As(err, new(usageError)) {
 		return exitUsage
 	}
 	return exitFailed

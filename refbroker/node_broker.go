@@ -4,15 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"rmqbench/refbroker/internal/broker"
 	"rmqbench/refbroker/internal/conf"
+	"rmqbench/refbroker/internal/store"
 )
 
-// brokerFlags are the flags of mqbroker.
 type brokerFlags struct {
 	nodeFlags
 	printImportant bool
@@ -22,67 +22,104 @@ type brokerFlags struct {
 func brokerCommand() *cobra.Command {
 	var f brokerFlags
 	cmd := &cobra.Command{
-		Use:   "broker [-n ADDRESS] [-c FILE]",
+		Use:   "broker [-n ADDR] [-c FILE]",
 		Short: "Run a broker, as mqbroker does",
 		Example: `  refbroker broker -n 127.0.0.1:9876
-  refbroker broker -n '127.0.0.1:9876;127.0.0.1:9877' -c conf/2m-noslave/broker-a.properties
-  refbroker broker -c broker.conf -p     # what would be in force`,
+  refbroker broker -n 127.0.0.1:9876 -c conf/2m-noslave/broker-a.properties
+  refbroker broker -c broker.conf -m     # the important settings in force`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runBroker(cmd, &f) },
 	}
-	f.register(cmd, "`ADDRESSES` of the NameServers, host:port separated by ;")
+	f.register(cmd, "NameServer `ADDR`esses, host:port separated by \";\" (default: namesrvAddr of the file, else $NAMESRV_ADDR)")
 	cmd.Flags().BoolVarP(&f.printImportant, "printImportantConfig", "m", false, "print the important settings with their values, and exit")
-	cmd.Flags().BoolVar(&f.enableProxy, "enable-proxy", false, "refused: refbroker has no proxy yet")
+	cmd.Flags().BoolVar(&f.enableProxy, "enable-proxy", false, "not offered by this version")
 	return cmd
 }
 
 func runBroker(cmd *cobra.Command, f *brokerFlags) error {
+	if f.enableProxy {
+		return usagef("--enable-proxy: this version has no proxy; start the broker without the flag, clients connect to it directly")
+	}
 	log, err := f.logger(cmd)
 	if err != nil {
 		return err
 	}
-	if f.enableProxy {
-		return usagef("--enable-proxy: refbroker has no proxy yet; start the broker without it and connect remoting clients to its own port")
-	}
-	cfg := broker.DefaultConfig()
-	if cfg.File, err = f.load(log, &cfg); err != nil {
+	cfg, err := f.config(log)
+	if err != nil {
 		return err
 	}
-	cfg.BrokerConfigPath = f.configFile
-	if f.namesrvAddr != "" { // the command line wins
-		cfg.NamesrvAddr = f.namesrvAddr
-	}
-	if f.printAll || f.printImportant {
-		return printSettings(cmd.OutOrStdout(), f, &cfg)
+	switch {
+	case f.printAll:
+		_, err = io.WriteString(cmd.OutOrStdout(), conf.Format(nil, &cfg))
+		return err
+	case f.printImportant:
+		_, err = io.WriteString(cmd.OutOrStdout(), conf.FormatOnly(importantKeys, &cfg))
+		return err
 	}
 	b, err := broker.New(cfg, log)
 	if err != nil {
-		return usagef("%w; see the file given with -c", err)
+		return usagef("%w; mend it in %s", err, f.where())
 	}
 	if err := b.Start(); err != nil {
-		return startError(err, "listenPort")
+		return errors.Join(brokerStartError(err), b.Close())
 	}
-	if _, err := io.WriteString(cmd.OutOrStdout(), brokerReady(b, &cfg)); err != nil {
-		return errors.Join(err, b.Close())
+	if _, err = fmt.Fprintln(cmd.OutOrStdout(), bootLine(&cfg, b.Addr())); err == nil {
+		<-cmd.Context().Done()
 	}
-	<-cmd.Context().Done()
-	return b.Close()
+	return errors.Join(err, b.Close())
 }
 
-func printSettings(w io.Writer, f *brokerFlags, cfg *broker.Config) error {
-	text := conf.Format(nil, cfg)
-	if f.printImportant {
-		text = conf.FormatImportant(cfg)
+// config returns the settings in force: Java's defaults, then the file, then the flags.
+func (f *brokerFlags) config(log *slog.Logger) (broker.Config, error) {
+	cfg := broker.DefaultConfig()
+	file, err := f.load(log, &cfg)
+	if err != nil {
+		return cfg, err
 	}
-	_, err := io.WriteString(w, text)
-	return err
+	cfg.File = file
+	if f.configFile != "" {
+		cfg.BrokerConfigPath = f.configFile
+	}
+	if f.namesrvAddr != "" {
+		cfg.NamesrvAddr = f.namesrvAddr
+	}
+	return cfg, nil
 }
 
-// brokerReady is the line with which Java's broker says that it serves.
-func brokerReady(b *broker.Broker, cfg *broker.Config) string {
-	line := fmt.Sprintf("The broker[%s, %s] boot success. serializeType=%s", b.Name(), b.Addr(), serializeType())
-	if names := strings.TrimSpace(cfg.NamesrvAddr); names != "" {
-		line += " and name server is " + names
+// where says where settings are to be mended.
+func (f *brokerFlags) where() string {
+	if f.configFile == "" {
+		return "a file given with -c, or the flags"
 	}
-	return line + "\n"
+	return f.configFile
+}
+
+func brokerStartError(err error) error {
+	if errors.Is(err, store.ErrLocked) {
+		return usagef("the store is in use: %w; stop the other broker or set storePathRootDir in the file given with -c", err)
+	}
+	return startError(err, "listenPort")
+}
+
+// bootLine is what mqbroker prints once it is ready.
+func bootLine(cfg *broker.Config, addr string) string {
+	line := fmt.Sprintf("The broker[%s, %s] boot success. serializeType=%s", cfg.BrokerName, addr, serializeType())
+	if cfg.NamesrvAddr != "" {
+		line += " and name server is " + cfg.NamesrvAddr
+	}
+	return line
+}
+
+// importantKeys are the settings that mqbroker -m shows, of those that the broker has.
+var importantKeys = []string{
+	"namesrvAddr", "listenPort", "brokerIP1", "brokerName", "brokerClusterName", "brokerId", "brokerRole",
+	"autoCreateTopicEnable", "autoCreateSubscriptionGroup", "msgTraceTopicName", "traceTopicEnable",
+	"rejectTransactionMessage", "fetchNameSrvAddrByDnsLookup", "fetchNamesrvAddrByAddressServer",
+	"transactionTimeOut", "transactionCheckMax", "transactionCheckInterval", "aclEnable",
+	"storePathRootDir", "storePathCommitLog", "flushDiskType", "flushIntervalCommitLog", "flushCommitLogTimed",
+	"commitIntervalCommitLog", "deleteWhen", "fileReservedTime", "deleteFileBatchMax", "cleanFileForciblyEnable",
+	"maxTransferBytesOnMessageInMemory", "maxTransferCountOnMessageInMemory",
+	"maxTransferBytesOnMessageInDisk", "maxTransferCountOnMessageInDisk", "accessMessageInMemoryMaxRatio",
+	"messageIndexEnable", "messageIndexSafe", "haMasterAddress", "transientStorePoolEnable", "wakeFlushWhenPutMessage",
+	"totalReplicas", "inSyncReplicas", "minInSyncReplicas", "allAckInSyncStateSet", "enableAutoInSyncReplicas",
 }

@@ -1,5 +1,5 @@
-// Command refbroker runs one node of a RocketMQ 5.3 compatible cluster: it
-// stands in for mqnamesrv and mqbroker, with their flags and files.
+// Command refbroker runs the nodes of a RocketMQ 5.3 compatible cluster, with
+// the flags and configuration files of mqnamesrv and mqbroker.
 package main
 
 import (

@@ -520,7 +520,7 @@ func TestTooMany(t *testing.T) {
 func TestManyConnections(t *testing.T) {
 	t.Parallel()
 	g := start(t, ServerOptions{}, ClientOptions{Conns: 100}, nil)
-	const calls = 5000
+	const calls = 2000
 	var wg sync.WaitGroup
 	for i := range calls {
 		code := codeEcho
@@ -553,7 +553,7 @@ func TestManyCallersOfOneConnection(t *testing.T) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			for j := range 100 {
+			for j := range 40 {
 				want := fmt.Sprint(i, j, strings.Repeat("x", i*j))
 				if resp, err := g.invoke([]int32{codeEcho, codeInline}[j%2], want); err != nil || string(resp.Body) != want {
 					t.Errorf("%d %d: %v", i, j, err)

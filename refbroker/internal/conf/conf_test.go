@@ -56,7 +56,7 @@ func TestParseRefusesBadUnicode(t *testing.T) {
 }
 
 type sample struct {
-	Name   string  `conf:"brokerName" important:"true"`
+	Name   string  `conf:"brokerName"`
 	Role   string  `conf:"brokerRole" oneof:"ASYNC_MASTER|SLAVE"`
 	Port   int     `conf:"listenPort"`
 	Size   int64   `conf:"fileSize"`
@@ -100,8 +100,8 @@ unknown=1
 	}
 	wantProblems := []string{
 		`b.conf:4: brokerRole: "MASTER" is none of ASYNC_MASTER, SLAVE`,
-		"b.conf:10: hidden: no such setting",
-		"b.conf:11: unknown: no such setting",
+		"b.conf:10: hidden: not a setting of this version",
+		"b.conf:11: unknown: not a setting of this version",
 	}
 	if diff := cmp.Diff(wantProblems, got); diff != "" {
 		t.Error(diff)
@@ -132,8 +132,8 @@ func TestFormat(t *testing.T) {
 	if got := Format(map[string]string{"zz": "top"}, &s); got != want {
 		t.Errorf("got %s", got)
 	}
-	if got := FormatImportant(&s); got != "brokerName=a\n" {
-		t.Errorf("important: %s", got)
+	if got := FormatOnly([]string{"brokerName", "elsewhere"}, &s); got != "brokerName=a\n" {
+		t.Errorf("only: %s", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package conf
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -50,7 +51,7 @@ func Apply(p *Properties, targets ...any) []Problem {
 	for _, e := range p.Entries {
 		fields, ok := known[e.Key]
 		if !ok {
-			problems = append(problems, Problem{p.Name, e.Line, e.Key, "no such setting"})
+			problems = append(problems, Problem{p.Name, e.Line, e.Key, "not a setting of this version"})
 			continue
 		}
 		for _, f := range fields {
@@ -67,29 +68,31 @@ func Apply(p *Properties, targets ...any) []Problem {
 // form in which the GET_…_CONFIG requests answer. extra adds keys that no
 // target has.
 func Format(extra map[string]string, targets ...any) string {
-	return format(extra, false, targets)
-}
-
-// FormatImportant is Format for the fields with the tag important:"true".
-func FormatImportant(targets ...any) string { return format(nil, true, targets) }
-
-func format(extra map[string]string, important bool, targets []any) string {
-	values := map[string]string{}
-	for k, v := range extra {
-		values[k] = v
+	values := maps.Clone(extra)
+	if values == nil {
+		values = map[string]string{}
 	}
 	for key, fields := range index(targets) {
-		if f := fields[0]; !important || f.tag.Get("important") == "true" {
-			values[key] = f.String()
+		values[key] = fields[0].String()
+	}
+	return lines(values)
+}
+
+// FormatOnly is Format for those of the keys that a target has.
+func FormatOnly(keys []string, targets ...any) string {
+	values := map[string]string{}
+	known := index(targets)
+	for _, key := range keys {
+		if fields, ok := known[key]; ok {
+			values[key] = fields[0].String()
 		}
 	}
-	keys := make([]string, 0, len(values))
-	for k := range values {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
+	return lines(values)
+}
+
+func lines(values map[string]string) string {
 	var b strings.Builder
-	for _, k := range keys {
+	for _, k := range slices.Sorted(maps.Keys(values)) {
 		b.WriteString(k + "=" + values[k] + "\n")
 	}
 	return b.String()

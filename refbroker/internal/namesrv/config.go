@@ -14,8 +14,8 @@ type Config struct {
 	ConfigStorePath string `conf:"configStorePath"`
 	ConfigBlackList string `conf:"configBlackList"` // keys not changeable at run time, separated by ;
 
-	BindAddress string `conf:"bindAddress" important:"true"`
-	ListenPort  int    `conf:"listenPort" important:"true"` // 0: any free port
+	BindAddress string `conf:"bindAddress"`
+	ListenPort  int    `conf:"listenPort"` // 0: any free port
 	MaxIdle     int    `conf:"serverChannelMaxIdleTimeSeconds"`
 
 	ClusterTest              bool   `conf:"clusterTest"`
