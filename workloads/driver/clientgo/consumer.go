@@ -19,6 +19,10 @@ const (
 	pullBatch    = 32
 	consumeBatch = 1
 	maxReconsume = 16
+
+	settle      = 200 * time.Millisecond // from the assignment of queues to their first pulls
+	failedPause = 3200 * time.Millisecond
+	settleLimit = 15 * time.Second
 )
 
 // consumer is one push consumer of the client.
@@ -26,6 +30,7 @@ type consumer struct {
 	cfg    driver.ConsumerConfig
 	client interface{ Shutdown() error }
 	ready  chan struct{}
+	gone   chan struct{} // closed by Close
 	once   sync.Once
 	active atomic.Int64 // handlers at work
 	closed atomic.Bool
@@ -34,7 +39,7 @@ type consumer struct {
 // NewConsumer starts a client of its own, which joins the group. A fresh group
 // begins with the first message there is.
 func (d *Driver) NewConsumer(_ context.Context, cfg driver.ConsumerConfig) (driver.Consumer, error) {
-	c := &consumer{cfg: cfg, ready: make(chan struct{})}
+	c := &consumer{cfg: cfg, ready: make(chan struct{}), gone: make(chan struct{})}
 	pc, err := client.NewPushConsumer(
 		client.WithNsResolver(d.resolver()), client.WithGroupName(cfg.Group), client.WithInstance(cfg.Instance),
 		client.WithConsumerModel(client.Clustering), client.WithConsumeFromWhere(client.ConsumeFromFirstOffset),
@@ -64,9 +69,26 @@ func (d *Driver) NewConsumer(_ context.Context, cfg driver.ConsumerConfig) (driv
 func (c *consumer) allocate(group, me string, queues []*primitive.MessageQueue, members []string) []*primitive.MessageQueue {
 	mine := client.AllocateByAveragely(group, me, queues, members)
 	if len(queues) > 0 && queues[0].Topic == c.cfg.Topic && slices.Contains(members, me) {
-		c.once.Do(func() { close(c.ready) })
+		c.once.Do(func() { go c.settle() })
 	}
 	return mine
+}
+
+// settle closes ready when the pulls are under way. A member that is told of
+// its group by one broker before its first heartbeat has reached another pulls
+// there in vain, and the client leaves such a queue alone for three seconds;
+// load that came meanwhile would measure that.
+func (c *consumer) settle() {
+	begin := time.Now()
+	for wait := settle; wait > 0; wait = min(wait, settleLimit-time.Since(begin)) {
+		select {
+		case <-time.After(wait):
+		case <-c.gone:
+			return
+		}
+		wait = failedPause - time.Since(time.Unix(0, log.pullFail.Load()))
+	}
+	close(c.ready)
 }
 
 func (c *consumer) consume(_ context.Context, msgs ...*primitive.MessageExt) (client.ConsumeResult, error) {
@@ -95,12 +117,14 @@ func received(m *primitive.MessageExt) driver.Received {
 	return r
 }
 
-// Ready is closed once the member owns queues or knows that none are left for it.
+// Ready is closed once the member owns queues or knows that none are left for
+// it, and no queue pauses after a failed pull.
 func (c *consumer) Ready() <-chan struct{} { return c.ready }
 
 // Close shuts the client down, which commits the offsets, and waits for
 // handlers at work, at most until ctx ends.
 func (c *consumer) Close(ctx context.Context) error {
+	close(c.gone)
 	down := make(chan error, 1)
 	go func() { down <- c.client.Shutdown() }()
 	var err error

@@ -5,12 +5,20 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/apache/rocketmq-client-go/v2/rlog"
 )
 
 // logger is where the client's global logger writes to.
-type logger struct{ to atomic.Pointer[slog.Logger] }
+type logger struct {
+	to       atomic.Pointer[slog.Logger]
+	pullFail atomic.Int64 // when a pull last failed, ns since 1970
+}
+
+// pullFailed is what the client logs before a queue pauses for three seconds.
+// There is no other sign of it.
+const pullFailed = "pull message from broker error"
 
 var (
 	log     logger
@@ -38,10 +46,15 @@ func (l *logger) write(level, msg string, fields map[string]any) {
 	to.Debug("client-go: "+msg, args...)
 }
 
-func (l *logger) Debug(string, map[string]any)              {} // a line for each pull
-func (l *logger) Info(msg string, fields map[string]any)    { l.write("info", msg, fields) }
-func (l *logger) Warning(msg string, fields map[string]any) { l.write("warning", msg, fields) }
-func (l *logger) Error(msg string, fields map[string]any)   { l.write("error", msg, fields) }
-func (l *logger) Fatal(msg string, fields map[string]any)   { l.write("fatal", msg, fields) }
-func (l *logger) Level(string)                              {}
-func (l *logger) OutputPath(string) error                   { return nil }
+func (l *logger) Debug(string, map[string]any)           {} // a line for each pull
+func (l *logger) Info(msg string, fields map[string]any) { l.write("info", msg, fields) }
+func (l *logger) Warning(msg string, fields map[string]any) {
+	if msg == pullFailed {
+		l.pullFail.Store(time.Now().UnixNano())
+	}
+	l.write("warning", msg, fields)
+}
+func (l *logger) Error(msg string, fields map[string]any) { l.write("error", msg, fields) }
+func (l *logger) Fatal(msg string, fields map[string]any) { l.write("fatal", msg, fields) }
+func (l *logger) Level(string)                            {}
+func (l *logger) OutputPath(string) error                 { return nil }
