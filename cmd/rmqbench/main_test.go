@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"rmqbench/profiles"
+	"rmqbench/refbroker"
+	"rmqbench/results"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The nodes of a target are this binary, started again.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "node" {
+		os.Exit(refbroker.RunNode(context.Background(), os.Args[2:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// execute runs a whole command in this process.
+func execute(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	s := &state{
+		args: args, getenv: func(string) string { return "" }, stdout: &out, stderr: &errs,
+		signals: func() (<-chan os.Signal, func()) { return nil, func() {} },
+		exit:    func(int) { t.Error("the process was ended under its commands") },
+	}
+	code = s.main(t.Context())
+	return out.String(), errs.String(), code
+}
+
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		args           []string
+		code           int
+		stdout, stderr string
+	}{
+		{nil, 0, "rmqbench run flashsale.yaml", ""},
+		{[]string{"help"}, 0, "validate", ""},
+		{[]string{"--version"}, 0, "rmqbench version", ""},
+		{[]string{"completion", "bash"}, 0, "rmqbench", ""},
+		{[]string{"workloads"}, 0, "flashsale.yaml", ""},
+		{[]string{"validate", "smoke.yaml"}, 0, "fulfilment", ""},
+		{[]string{"validate", "smoke.yaml", "--json"}, 0, `{"valid":true,"plan":{`, ""},
+		{[]string{"validate", "smoke.yaml", "--set", "seed=x", "--json"}, 2, `"errors":[{`, ""},
+		{[]string{"validate", "smoke.yaml", "--set", "seed=x"}, 2, "", "--set seed=x"},
+		{[]string{"validate"}, 2, "", "want WORKLOAD"},
+		{[]string{"frobnicate"}, 2, "", "rmqbench help"},
+		{[]string{"node", "frobnicate"}, 2, "", "frobnicate"},
+		{[]string{"report", "/nonexistent"}, 2, "", "/nonexistent"},
+		{[]string{"compare", "a"}, 2, "", "two RUNs"},
+		{[]string{"run", "smoke.yaml", "--profile", "x"}, 2, "", "no profile"},
+	}
+	for _, tt := range tests {
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			t.Parallel()
+			stdout, stderr, code := execute(t, tt.args...)
+			if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
+				t.Errorf("exit code %d\nstdout: %s\nstderr: %s", code, stdout, stderr)
+			}
+			if tt.stderr == "" && stderr != "" {
+				t.Errorf("standard error: %s", stderr)
+			}
+		})
+	}
+}
+
+func TestSplitSets(t *testing.T) {
+	t.Parallel()
+	got, err := splitSets([]string{
+		"phases.rush.duration=1s", "broker.flushDiskType=SYNC_FLUSH", "namesrv=h:1", "java.heap=1g", "maxProcs=2", "seed",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := sets{
+		workload: []string{"phases.rush.duration=1s", "seed"}, // the language says what is wrong with the second
+		broker:   map[string]string{"flushDiskType": "SYNC_FLUSH"},
+		target:   map[string]string{"namesrv": "h:1", "java.heap": "1g", "maxProcs": "2"},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(sets{})); diff != "" {
+		t.Error(diff)
+	}
+	for _, bad := range []string{"broker.flushDiskType", "namesrv=", "broker.namesrvAddr=h:1", "broker.a b=1"} {
+		if _, err := splitSets([]string{bad}); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+func TestProfileSets(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		profile, key, value string
+		want                string // in the error; none when empty
+		check               func(*profiles.Profile) bool
+	}{
+		{"java-single", "java.heap", "1g", "", func(p *profiles.Profile) bool { return p.Java.Heap == "1g" }},
+		{"java-single", "java.version", "5.5.0", "", func(p *profiles.Profile) bool { return p.Java.Version == "5.5.0" }},
+		{"java-single", "java.heap", "1 gig", "not a heap size", nil},
+		{"java-single", "java.hip", "1g", "there is no java.hip", nil},
+		{"go-single", "maxProcs", "1", "", func(p *profiles.Profile) bool { return p.MaxProcs == 1 }},
+		{"go-single", "maxProcs", "many", "whole number", nil},
+		{"go-single", "namesrv", "h:1", "of kind go", nil},
+		{"external", "namesrv", "a:1;b:2", "", func(p *profiles.Profile) bool { return len(p.NameServers) == 2 }},
+		{"external", "namesrv", "a", "not an address", nil},
+	}
+	for _, tt := range tests {
+		p, err := sets{target: map[string]string{tt.key: tt.value}}.profile(tt.profile)
+		switch {
+		case tt.want == "" && (err != nil || !tt.check(p)):
+			t.Errorf("%s %s=%s: %v, %+v", tt.profile, tt.key, tt.value, err, p)
+		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%s %s=%s: %v", tt.profile, tt.key, tt.value, err)
+		}
+	}
+}
+
+func TestEnding(t *testing.T) {
+	t.Parallel()
+	missed := []results.Threshold{{Expression: "lost == 0", Actual: "1"}}
+	tests := []struct {
+		status results.Status
+		missed []results.Threshold
+		code   int
+	}{
+		{results.Valid, nil, 0},
+		{results.Valid, missed, 99},
+		{results.Invalid, missed, 98},
+		{results.Incomplete, missed, 1},
+	}
+	for _, tt := range tests {
+		err := ending(&results.Run{Verdict: results.Verdict{Status: tt.status}, Thresholds: tt.missed})
+		code := 0
+		if e := new(exitError); errors.As(err, &e) {
+			code = e.code
+		}
+		if code != tt.code {
+			t.Errorf("%s with %d missed thresholds: exit code %d, want %d", tt.status, len(tt.missed), code, tt.code)
+		}
+	}
+}
+
+// The first signal ends the run, the second what hangs, and then the process.
+func TestInterrupts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		signals := make(chan os.Signal, 2)
+		exited := make(chan int, 1)
+		var stderr bytes.Buffer
+		s := &state{
+			stderr:  &stderr,
+			signals: func() (<-chan os.Signal, func()) { return signals, func() {} },
+			exit:    func(code int) { exited <- code },
+		}
+		i := s.interruptible(t.Context())
+		signals <- os.Interrupt
+		<-i.ctx.Done()
+		synctest.Wait()
+		if cause := context.Cause(i.ctx); cause.Error() != "interrupted by Ctrl-C" || i.hard.Err() != nil || !strings.Contains(stderr.String(), "Stopping") {
+			t.Errorf("after one: cause %v, hard %v, said %q", cause, i.hard.Err(), &stderr)
+		}
+		signals <- os.Interrupt
+		<-i.hard.Done()
+		if code := <-exited; code != exitFailed {
+			t.Errorf("exit code %d", code)
+		}
+		i.release()
+	})
+}
+
+func TestReleasedInterrupts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &state{signals: func() (<-chan os.Signal, func()) { return make(chan os.Signal), func() {} }}
+		i := s.interruptible(t.Context())
+		i.release()
+		i.release()
+		synctest.Wait() // its goroutine has ended, or synctest.Test would say so
+	})
+}
