@@ -121,7 +121,7 @@ func (s *Store) check(m *protocol.Message) Status {
 		return MessageIllegal
 	case m.Body == nil || len(m.Body) > s.cfg.MaxMessageSize:
 		return MessageIllegal
-	case len(m.Properties) > protocol.MaxPropertiesLen:
+	case len(m.Properties) >= protocol.MaxPropertiesLen && (endsInZeros(m) || len(m.Properties) > protocol.MaxPropertiesLen):
 		return PropertiesSizeExceeded
 	case s.Busy():
 		return PageCacheBusy
@@ -147,6 +147,9 @@ func (s *Store) encode(buf *buffer, m *protocol.Message) {
 func (s *Store) encodeMore(buf *buffer, m *protocol.Message) {
 	if !m.StoreHost.IsValid() {
 		m.StoreHost = s.host
+	}
+	if endsInZeros(m) {
+		m.Properties += "\x02" // means the same, and cannot be taken for a torn record
 	}
 	buf.b = protocol.AppendMessage(buf.b, m)
 }

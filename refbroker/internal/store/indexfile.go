@@ -88,6 +88,8 @@ type indexFile struct {
 	slots int32 // in the file
 	limit int32 // count of a full file
 
+	damaged bool // the header that was read cannot be right
+
 	mu      sync.RWMutex
 	header  indexHeader
 	table   []int32  // slots; nil for a file that is only read
@@ -125,10 +127,8 @@ func (f *indexFile) init() error {
 		return err
 	}
 	f.header.decode(b[:])
-	f.header.count = max(f.header.count, 1)
-	if f.header.count > f.limit {
-		return fmt.Errorf("count %d of at most %d", f.header.count, f.limit)
-	}
+	f.damaged = f.header.count < 0 || f.header.count > f.limit
+	f.header.count = min(max(f.header.count, 1), f.limit)
 	f.written = f.header.count
 	return nil
 }

@@ -7,10 +7,13 @@ import (
 )
 
 // resume goes on with the index that a clean stop has left complete.
-func (x *index) resume() error {
+func (x *index) resume(log *commitLog) error {
 	last := x.last()
 	if last == nil {
 		return nil
+	}
+	if last.damaged {
+		return x.repair(log)
 	}
 	x.from = last.header.endPhys + 1
 	if last.full() {

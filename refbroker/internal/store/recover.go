@@ -87,7 +87,7 @@ func (r *recovery) prepareIndex() error {
 		return nil
 	}
 	if r.clean {
-		return x.resume()
+		return x.resume(r.s.log)
 	}
 	return x.repair(r.s.log)
 }
@@ -172,6 +172,9 @@ func (r *recovery) record(b []byte) (bool, error) {
 	if r.s.cfg.CheckCRCOnRecover && len(m.Body) > 0 && !m.VerifyBody() {
 		return false, nil
 	}
+	if endsInZeros(&m) && !startsRecord(b[size:], r.at+int64(size)) {
+		return false, nil
+	}
 	if r.at >= r.dispatch {
 		if err := r.dispatchOne(&m); err != nil {
 			return false, err
@@ -185,6 +188,22 @@ func (r *recovery) record(b []byte) (bool, error) {
 		return true, r.flush()
 	}
 	return true, nil
+}
+
+// endsInZeros reports whether the end of m looks like a page that never reached
+// the disk. The checksum covers the body only, and properties come last. Append
+// sees to it that no record that it writes ends like this.
+func endsInZeros(m *protocol.Message) bool {
+	n := len(m.Properties)
+	return n > 0 && m.Properties[n-1] == 0
+}
+
+// startsRecord reports whether the log goes on with b at an offset.
+func startsRecord(b []byte, at int64) bool {
+	if len(b) >= blankSize && binary.BigEndian.Uint32(b[protocol.OffMagic:]) == protocol.MagicBlank {
+		return true
+	}
+	return recordAt(b, at) != nil
 }
 
 // dispatchOne puts a record into queue and index; an error is not tried again.
