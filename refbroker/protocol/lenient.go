@@ -12,8 +12,10 @@ import (
 // ErrBadJSON says that bytes are not JSON, not even as fastjson writes it.
 var ErrBadJSON = errors.New("bad JSON")
 
-// maxDepth bounds how deep bodies may nest.
-const maxDepth = 200
+const (
+	maxDepth    = 200 // how deep bodies may nest
+	maxKeyDepth = 3   // and objects that are keys: each level doubles the escapes
+)
 
 // LenientJSON returns src, JSON as fastjson 1.2 writes and accepts it, as
 // standard JSON. Keys without quotes get them, so does a key that is itself an
@@ -42,6 +44,7 @@ type lenient struct {
 	i    int
 	out  []byte
 	refs bool // a $ref was seen
+	keys int  // objects that are keys around this place
 	err  error
 }
 
@@ -163,13 +166,24 @@ func (l *lenient) key(depth int) {
 		l.string()
 		l.refs = l.refs || string(l.out[start:]) == `"$ref"`
 	case '{', '[':
-		start := len(l.out)
-		l.value(depth + 1)
-		text := bytes.Clone(l.out[start:])
-		l.out = appendJSONString(l.out[:start], text)
+		l.objectKey(depth)
 	default:
 		l.out = appendJSONString(l.out, l.token())
 	}
+}
+
+// objectKey turns a key that is an object or a list into a string.
+func (l *lenient) objectKey(depth int) {
+	if l.keys++; l.keys > maxKeyDepth {
+		l.fail("objects as keys nested too deep")
+		return
+	}
+	start := len(l.out)
+	if l.value(depth + 1); l.err == nil {
+		text := bytes.Clone(l.out[start:])
+		l.out = appendJSONString(l.out[:start], text)
+	}
+	l.keys--
 }
 
 // token reads up to a delimiter.
