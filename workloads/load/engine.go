@@ -146,7 +146,7 @@ func asksForOrder(plan *workloads.Plan) bool {
 func (e *engine) run(ctx context.Context) (*results.Run, error) {
 	defer e.tuneRuntime()()
 	defer e.removeCreated()
-	if err := e.setup(ctx); err != nil {
+	if err := e.prepare(ctx); err != nil {
 		e.closeClients()
 		return nil, err
 	}
@@ -285,12 +285,15 @@ func (e *engine) abort(why string) {
 func (e *engine) died(exit profiles.Exit) {
 	at := exit.At.Sub(e.start)
 	e.fault = &results.Fault{Action: "died", Target: exit.Node.Name, AtMillis: max(0, at.Milliseconds()), Gap: map[string]int64{}}
-	how := "its process ended"
-	if exit.Err != nil {
-		how = exit.Err.Error()
-	}
 	e.abort(fmt.Sprintf("%s died %s into the run (%s): its log is %s; what was measured until then is kept",
-		exit.Node.Name, roundDuration(at), how, exit.Node.Log))
+		exit.Node.Name, roundDuration(at), howItEnded(exit), exit.Node.Log))
+}
+
+func howItEnded(exit profiles.Exit) string {
+	if exit.Err == nil {
+		return "its process ended"
+	}
+	return exit.Err.Error()
 }
 
 func interrupted(ctx context.Context, at time.Duration) string {

@@ -455,6 +455,26 @@ func TestSetupFailureLeavesNothing(t *testing.T) {
 	})
 }
 
+func TestDeathDuringSetup(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tg := newTarget()
+		tg.unready = true
+		cfg := configOf(tg, simplePlan(10, time.Second))
+		exits := make(chan profiles.Exit, 1)
+		exits <- profiles.Exit{Node: profiles.Node{Name: "broker-a", Log: "broker-a.log"}, Err: errors.New("exit status 1")}
+		cfg.Exits = exits
+		begin := time.Now()
+		_, err := Run(context.Background(), cfg)
+		if err == nil || !strings.Contains(err.Error(), "broker-a died before the load began (exit status 1)") {
+			t.Errorf("error %v", err)
+		}
+		if took := time.Since(begin); took > time.Second || tg.open != 0 {
+			t.Errorf("took %s, %d clients left", took, tg.open)
+		}
+	})
+}
+
 func TestProcessingTimeIsKept(t *testing.T) {
 	t.Parallel()
 	tg, plan := newTarget(), simplePlan(100, time.Second)

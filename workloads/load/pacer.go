@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"hash/maphash"
+	"sync"
 	"time"
 
 	"rmqbench/workloads"
@@ -15,22 +16,46 @@ type instance struct {
 	name     string
 	topic    string
 	number   int // over all producer groups
-	slots    int
-	free     chan *driver.Message // a message is a slot
+	slots    slots
 	shard    *shard
 	producer driver.Producer
 }
 
+// slots are the messages that may be in flight. The one that came back last is
+// used first: its memory is warm, and only as many bodies exist as were ever
+// needed at once.
+type slots struct {
+	mu   sync.Mutex
+	free []*driver.Message
+	left int // not made yet
+}
+
+func (s *slots) take() *driver.Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.free); n > 0 {
+		m := s.free[n-1]
+		s.free = s.free[:n-1]
+		return m
+	}
+	if s.left == 0 {
+		return nil
+	}
+	s.left--
+	return new(driver.Message)
+}
+
+func (s *slots) give(m *driver.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, m)
+}
+
 func newInstance(e *engine, p *workloads.Producer, number, n int) *instance {
-	slots := max(1, p.MaxInFlight)
-	i := &instance{
+	return &instance{
 		e: e, name: fmt.Sprintf("%s-%d-%08x", p.Name, n, uint32(e.runID)), topic: e.names.of(p.Topic),
-		number: number, slots: slots, free: make(chan *driver.Message, slots), shard: e.rec.shard(number),
+		number: number, slots: slots{left: max(1, p.MaxInFlight)}, shard: e.rec.shard(number),
 	}
-	for _, m := range make([]driver.Message, slots) {
-		i.free <- &m
-	}
-	return i
 }
 
 // done takes the outcome of a send, from any goroutine.
@@ -38,7 +63,7 @@ func (i *instance) done(m *driver.Message, r driver.Result) {
 	now := i.e.clock.Now()
 	expected := i.e.ledger.resolve(m, &r)
 	i.shard.done(m, &r, expected, now)
-	i.free <- m // never blocks: m came from there
+	i.slots.give(m)
 }
 
 // pacer sends the arrivals of some instances of one producer group at their
@@ -103,10 +128,8 @@ func (p *pacer) wait(t time.Time) bool {
 func (p *pacer) send(a Arrival) {
 	n := int64(len(p.instances))
 	i := p.instances[a.Index%n]
-	var m *driver.Message
-	select {
-	case m = <-i.free:
-	default:
+	m := i.slots.take()
+	if m == nil {
 		i.shard.drop(a.Phase)
 		return
 	}

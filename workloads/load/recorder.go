@@ -216,13 +216,17 @@ func (s *shard) receive(phase, payload int, d time.Duration) {
 // phase, and into one tally over all phases for the interval.
 func (r *recorder) collect(totals []*tally, interval *tally) {
 	for _, s := range r.shards {
-		for phase, t := range s.take() {
-			if t == nil || !t.used {
-				continue
+		taken := s.take()
+		for phase, t := range taken {
+			switch {
+			case t == nil:
+			case t.used:
+				totals[phase].add(t)
+				interval.add(t)
+				t.reset()
+			default: // the phase is over: give its histograms back
+				taken[phase] = nil
 			}
-			totals[phase].add(t)
-			interval.add(t)
-			t.reset()
 		}
 	}
 }

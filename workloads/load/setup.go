@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strconv"
+	"sync"
 	"time"
 
 	"rmqbench/workloads"
@@ -42,6 +43,29 @@ func (n names) of(name string) string {
 
 // created is what this run made on the target and nobody else did.
 type created struct{ topics, groups []string }
+
+// prepare does setup, and gives up when a node dies meanwhile.
+func (e *engine) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case exit, ok := <-e.cfg.Exits:
+			if ok {
+				cancel(fmt.Errorf("%s died before the load began (%s): its log is %s", exit.Node.Name, howItEnded(exit), exit.Node.Log))
+			}
+		case <-ctx.Done():
+		}
+	})
+	err := e.setup(ctx)
+	cause := context.Cause(ctx)
+	cancel(nil)
+	wg.Wait()
+	if cause != nil {
+		return cause
+	}
+	return err
+}
 
 // setup makes topics and groups, starts every consumer, and when all own their
 // queues, the producers. Nothing is sent yet.
@@ -157,7 +181,7 @@ func (e *engine) startProducers(ctx context.Context) error {
 			i := newInstance(e, p, number, n)
 			producer, err := e.cfg.Driver.NewProducer(ctx, driver.ProducerConfig{
 				Group: e.names.of("producer-" + p.Name), Instance: i.name, Topic: i.topic,
-				MaxInFlight: i.slots, Timeout: p.Timeout, Done: i.done,
+				MaxInFlight: max(1, p.MaxInFlight), Timeout: p.Timeout, Done: i.done,
 			})
 			if err != nil {
 				return fmt.Errorf("starting producer %s: %w", i.name, err)
