@@ -64,10 +64,10 @@ func logHeader(name string, base time.Time) []byte {
 }
 
 // logLine encodes one interval, whose times are written relative to base.
-func logLine(base, start, end time.Time, tag string, h *hdrhistogram.Histogram) ([]byte, error) {
-	payload, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+func (e *encoder) logLine(base, start, end time.Time, tag string, h *hdrhistogram.Histogram) ([]byte, error) {
+	payload, err := e.encode(h)
 	if err != nil {
-		return nil, fmt.Errorf("encode histogram: %w", err)
+		return nil, err
 	}
 	var b bytes.Buffer
 	if tag = cleanTag(tag); tag != "" {

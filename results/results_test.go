@@ -14,7 +14,6 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
@@ -242,124 +241,6 @@ func TestLatencyOfSmallSamples(t *testing.T) {
 			t.Errorf("percentile near %d is %d", q, *p)
 		}
 	}
-}
-
-func histogram(t *testing.T, tag string, values ...int64) *hdrhistogram.Histogram {
-	t.Helper()
-	h := NewHistogram()
-	h.SetTag(tag)
-	for _, v := range values {
-		if err := h.RecordValue(v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return h
-}
-
-func second(n int) time.Time { return t0.Add(time.Duration(n) * time.Second) }
-
-func TestIntervalLogRoundTrip(t *testing.T) {
-	t.Parallel()
-	w, err := Create(filepath.Join(t.TempDir(), "run"), &Run{Started: t0})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := [][]int64{{1, 250, 3_000_000}, {}, {17}}
-	for i, values := range want {
-		tag := []string{"calm", "", "rush, hour"}[i]
-		if err := w.Interval(LogSend, second(i), second(i+1), histogram(t, tag, values...)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(w.Dir(), "send.hlog")
-	n := 0
-	err = readLogFile(file, func(i Interval) error {
-		if tag := []string{"calm", "", "rush__hour"}[n]; i.Tag != tag || !i.Start.Equal(second(n)) || !i.End.Equal(second(n+1)) {
-			t.Errorf("interval %d: %q %v %v", n, i.Tag, i.Start, i.End)
-		}
-		if !i.Histogram.Equals(histogram(t, "", want[n]...)) {
-			t.Errorf("interval %d: histogram differs", n)
-		}
-		n++
-		return nil
-	})
-	if err != nil || n != len(want) {
-		t.Fatalf("%d intervals, %v", n, err)
-	}
-	otherReader(t, file, want)
-}
-
-// otherReader reads the log with the reader of the Go library.
-func otherReader(t *testing.T, file string, want [][]int64) {
-	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r := hdrhistogram.NewHistogramLogReader(f)
-	for i, values := range want {
-		h, err := r.NextIntervalHistogram()
-		if err != nil || h == nil {
-			t.Fatalf("interval %d: %v", i, err)
-		}
-		// The library cuts milliseconds where it should round them.
-		if d := h.StartTimeMs() - second(i).UnixMilli(); h.TotalCount() != int64(len(values)) || d < -1 || d > 1 {
-			t.Errorf("interval %d: %d samples, off by %d ms", i, h.TotalCount(), d)
-		}
-	}
-}
-
-func TestReadLogErrors(t *testing.T) {
-	t.Parallel()
-	line, err := logLine(t0, t0, second(1), "a", histogram(t, "", 5))
-	if err != nil {
-		t.Fatal(err)
-	}
-	good := string(logHeader("send", t0)) + string(line)
-	for _, c := range []struct {
-		name, text, err string
-		whole           int
-	}{
-		{"whole", good, "", 1},
-		{"empty", "", "", 0},
-		{"CRLF", strings.ReplaceAll(good, "\n", "\r\n"), "", 1},
-		{"torn", good + string(line[:20]), ErrTorn.Error(), 1},
-		{"torn at newline", good[:len(good)-1], ErrTorn.Error(), 0},
-		{"columns", good + "1,2,3\n", "line 7: not an interval: 3 of 4 columns", 1},
-		{"tag alone", good + "Tag=a\n", "line 7: not an interval", 1},
-		{"start", good + "x,2,3,abc\n", "line 7: start of interval", 1},
-		{"length", good + "1,x,3,abc\n", "line 7: length of interval", 1},
-		{"base64", good + "1,2,3,!!\n", "line 7: histogram", 1},
-	} {
-		n := 0
-		err := ReadLog(strings.NewReader(c.text), func(Interval) error { n++; return nil })
-		if n != c.whole || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
-			t.Errorf("%s: %d intervals, %v", c.name, n, err)
-		}
-	}
-}
-
-func FuzzReadLog(f *testing.F) {
-	h := NewHistogram()
-	_ = h.RecordValue(5)
-	line, err := logLine(t0, t0, second(1), "a", h)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(append(logHeader("send", t0), line...))
-	f.Add([]byte("Tag=\n#[BaseTime: x"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		_ = ReadLog(bytes.NewReader(b), func(i Interval) error {
-			if i.Histogram == nil {
-				t.Error("interval without histogram")
-			}
-			return nil
-		})
-	})
 }
 
 func TestFolderNames(t *testing.T) {

@@ -76,6 +76,7 @@ type Writer struct {
 	mu       sync.Mutex
 	timeline *os.File
 	logs     map[string]*os.File
+	enc      encoder
 	base     time.Time     // what the times of the logs count from
 	last     time.Duration // end of the last point
 }
@@ -138,7 +139,7 @@ func (w *Writer) Interval(name string, start, end time.Time, h *hdrhistogram.His
 	if len(w.logs) == 0 && w.last > 0 {
 		w.base = end.Add(-w.last)
 	}
-	line, err := logLine(w.base, start, end, h.Tag(), h)
+	line, err := w.enc.logLine(w.base, start, end, h.Tag(), h)
 	if err != nil {
 		return fmt.Errorf("histogram log %s: %w", name, err)
 	}
