@@ -31,6 +31,26 @@ func (b *Broker) adminHandlers() map[int32]remoting.Handler {
 		protocol.CodeGetAllConsumerOffset:                 b.allOffsets,
 		protocol.CodeGetAllDelayOffset:                    b.allDelayOffsets,
 		protocol.CodeGetAllMessageRequestMode:             b.allRequestModes,
+		protocol.CodeGetBrokerRuntimeInfo:                 b.runtimeInfo,
+		protocol.CodeViewBrokerStatsData:                  b.brokerStats,
+		protocol.CodeGetTopicStatsInfo:                    b.topicStats,
+		protocol.CodeGetConsumeStats:                      b.consumeStats,
+		protocol.CodeGetBrokerConsumeStats:                b.brokerConsumeStats,
+		protocol.CodeQueryConsumeTimeSpan:                 b.consumeTimeSpan,
+		protocol.CodeQueryTopicConsumeByWho:               b.whoConsumes,
+		protocol.CodeQueryTopicsByConsumer:                b.topicsOfGroup,
+		protocol.CodeQuerySubscriptionByConsumer:          b.subscriptionOfGroup,
+		protocol.CodeQueryCorrectionOffset:                b.correctionOffsets,
+		protocol.CodeQueryConsumeQueue:                    b.consumeQueue,
+		protocol.CodeGetConsumerConnectionList:            b.consumerConnections,
+		protocol.CodeGetProducerConnectionList:            b.producerConnections,
+		protocol.CodeGetAllProducerInfo:                   b.allProducers,
+		protocol.CodeGetConsumerRunningInfo:               b.consumerRunningInfo,
+		protocol.CodeConsumeMessageDirectly:               b.consumeDirectly,
+		protocol.CodeInvokeBrokerToGetConsumerStatus:      b.consumerStatus,
+		protocol.CodeInvokeBrokerToResetOffset:            b.resetOffset,
+		protocol.CodeCloneGroupOffset:                     b.cloneOffset,
+		protocol.CodeCleanUnusedTopic:                     b.cleanUnusedTopics,
 	}
 }
 
@@ -44,4 +64,20 @@ func (b *Broker) allOffsets(r *remoting.Request) {
 func (b *Broker) allDelayOffsets(r *remoting.Request) {
 	f := b.schedule.file()
 	replyJSON(r, &f)
+}
+
+// cleanUnusedTopics handles CLEAN_UNUSED_TOPIC: the queues of topics that do
+// not exist any more are deleted.
+func (b *Broker) cleanUnusedTopics(r *remoting.Request) {
+	for _, name := range b.store.Topics() {
+		if b.topics.get(name) != nil || b.topics.isSystem(name) {
+			continue
+		}
+		if err := b.store.DeleteTopic(name); err != nil {
+			r.Error(protocol.RespSystemError, err.Error())
+			return
+		}
+		b.log.Info("queues of an unknown topic deleted", "topic", name)
+	}
+	r.Reply(r.Response())
 }

@@ -226,7 +226,11 @@ func (b *Broker) loops(cfg *Config) {
 	b.every(10*time.Second, func() {
 		b.clients.expire(time.Duration(b.config().ChannelExpiredTimeout) * time.Millisecond)
 	})
-	b.every(time.Second, func() { b.stats.sample(b.store.Stats()) })
+	b.every(time.Second, func() { b.stats.second(b.now()) })
+	b.every(minuteStep, func() {
+		now := b.now()
+		b.meters(func(m *meter) { m.read(now) })
+	})
 }
 
 func (b *Broker) saved(what string, err error) {

@@ -67,6 +67,7 @@ type Config struct {
 	ValidateSystemTopic       bool   `conf:"validateSystemTopicWhenUpdateTopic"`
 	ServerLoadBalancerEnable  bool   `conf:"serverLoadBalancerEnable"`
 	DefaultMessageRequestMode string `conf:"defaultMessageRequestMode" oneof:"PULL|POP"`
+	AutoDeleteUnusedStats     bool   `conf:"autoDeleteUnusedStats"`
 	DefaultPopShareQueueNum   int32  `conf:"defaultPopShareQueueNum"`
 	LoadBalancePollInterval   int64  `conf:"loadBalancePollNameServerInterval"`
 
@@ -123,7 +124,7 @@ func DefaultConfig() Config {
 		MsgTraceTopicName: topicTrace, TraceOn: true, RegionID: "DefaultRegion", ReviveQueueNum: 8, TimerWheelEnable: true,
 		StoreReplyMessageEnable: true, LitePullMessageEnable: true, LongPollingEnable: true, ShortPollingTimeMills: 1000,
 		UseServerSideResetOffset: true, NotifyConsumerIDsChanged: true, ValidateSystemTopic: true,
-		ServerLoadBalancerEnable: true, DefaultMessageRequestMode: "PULL", DefaultPopShareQueueNum: -1,
+		ServerLoadBalancerEnable: true, AutoDeleteUnusedStats: true, DefaultMessageRequestMode: "PULL", DefaultPopShareQueueNum: -1,
 		LoadBalancePollInterval: 30_000, ChannelExpiredTimeout: 120_000, FlushConsumerOffsetInterval: 5000,
 		FlushDelayOffsetInterval: 10_000, ConsumerOffsetVersionStep: 500, DelayOffsetVersionStep: 200,
 		RegisterNameServerPeriod: 30_000, RegisterBrokerTimeoutMills: 24_000, ForceRegister: true,

@@ -67,6 +67,9 @@ func (b *Broker) deleteGroup(r *remoting.Request) {
 	if f.BoolOr("cleanOffset", false) {
 		b.offsets.drop(func(k offsetKey) bool { return k.group == name })
 	}
+	if b.config().AutoDeleteUnusedStats {
+		b.stats.drop(func(k offsetKey) bool { return k.group == name })
+	}
 	b.log.Info("subscription group deleted", "group", name, "by", r.Conn.Remote())
 	r.Reply(r.Response())
 }

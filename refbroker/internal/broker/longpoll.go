@@ -132,9 +132,9 @@ func (w *holds) arrived(a store.Arrival) {
 	})...)
 }
 
-// wakeQueue runs all requests of a queue again, for changes other than new messages.
-func (w *holds) wakeQueue(topic string, queue int32) {
-	w.ready.add(w.takeIf(holdKey{topic, queue}, func(*pullCall) bool { return true })...)
+// wakeGroup runs the requests of a group on a queue again: its offset was reset.
+func (w *holds) wakeGroup(key holdKey, group string) {
+	w.ready.add(w.takeIf(key, func(c *pullCall) bool { return c.key.group == group })...)
 }
 
 // watch meets the deadlines until stop is closed.

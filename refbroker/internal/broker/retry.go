@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -46,6 +47,7 @@ type backCall struct {
 	offset int64
 	level  int // of the delay; 0: by the number of attempts; negative: dead letter
 	unit   bool
+	origin string // topic that the message was first sent to
 
 	limit   int32 // of attempts
 	limited bool  // the client named the limit
@@ -96,7 +98,7 @@ func (c *backCall) run() (int32, string) {
 		<-done
 	}
 	b.countPut(m.Topic, &res)
-	b.stats.sentBack(offsetKey{name, g.GroupName})
+	b.stats.sentBack(offsetKey{c.origin, g.GroupName})
 	return protocol.RespSuccess, ""
 }
 
@@ -109,6 +111,8 @@ func (c *backCall) keepOrder(name string) bool {
 // rewrite makes out of the message as it was the one that is stored.
 func (c *backCall) rewrite(m *protocol.Message, t *topic, g *protocol.SubscriptionGroupConfig) {
 	props := m.Properties
+	c.origin, _ = protocol.Property(props, protocol.PropRetryTopic)
+	c.origin = strings.Clone(cmp.Or(c.origin, m.Topic))
 	if _, ok := protocol.Property(props, protocol.PropRetryTopic); !ok {
 		props = protocol.SetProperty(props, protocol.PropRetryTopic, m.Topic)
 	}

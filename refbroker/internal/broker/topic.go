@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"rmqbench/refbroker/internal/store"
@@ -20,11 +19,6 @@ type topic struct {
 	protocol.TopicConfig
 	compacted bool // messages need keys
 	stat      *topicStat
-}
-
-// topicStat counts what happens to a topic as long as it lives.
-type topicStat struct {
-	puts, putBytes atomic.Int64
 }
 
 // topics is the table of topics and its file topics.json.

@@ -163,6 +163,9 @@ func (b *Broker) dropTopic(name string) {
 		return
 	}
 	b.offsets.drop(func(k offsetKey) bool { return k.topic == name })
+	if b.config().AutoDeleteUnusedStats {
+		b.stats.drop(func(k offsetKey) bool { return k.topic == name })
+	}
 	if err := b.store.DeleteTopic(name); err != nil {
 		b.log.Error("queues of a deleted topic", "topic", name, "err", err)
 	}
