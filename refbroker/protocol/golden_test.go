@@ -279,6 +279,11 @@ var bodyTypes = map[int32]any{
 	-CodeGetKVListByNamespace: KVTable{}, -CodeQueryDataVersion: DataVersion{},
 }
 
+// uncaptured are those that the session of the capture does not lead to.
+var uncaptured = []int32{
+	CodeQueryDataVersion, -CodeQueryDataVersion, CodeBatchAckMessage, CodeResetConsumerClientOffset, -CodeGetSubscriptionGroupConfig,
+}
+
 // otherBodies are bodies of codes that are text, raw messages or binary.
 var otherBodies = []int32{
 	CodeSendMessage, CodeSendMessageV2, CodeSendBatchMessage, CodeSendReplyMessage, CodeSendReplyMessageV2,
@@ -313,12 +318,9 @@ func TestGoldenBodies(t *testing.T) {
 		checkBody(t, &g, c.Body, reflect.TypeOf(sample))
 	}
 	for code := range bodyTypes {
-		if !seen[code] {
-			t.Logf("no golden body of %d", code)
+		if seen[code] == slices.Contains(uncaptured, code) {
+			t.Errorf("a golden body of %d is there: %v", code, seen[code])
 		}
-	}
-	if len(seen) < 40 {
-		t.Errorf("bodies of %d codes only", len(seen))
 	}
 }
 

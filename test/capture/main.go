@@ -56,7 +56,7 @@ func capture(ctx context.Context, lib, out string) error {
 		return err
 	}
 	defer log.Close()
-	rec := newRecorder()
+	rec := newRecorder(work)
 	for _, encoding := range []string{"JSON", "ROCKETMQ"} {
 		s := session{lib: lib, work: filepath.Join(work, encoding), encoding: encoding, log: log, rec: rec}
 		if err := s.run(ctx); err != nil {
