@@ -112,8 +112,15 @@ func (f *nodeFlags) logger(cmd *cobra.Command) (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})), nil
 }
 
+// tlsFile is where Java looks for TLS settings, its default tls.config.file.
+// Those of clients in it are not for us.
+const tlsFile = "/etc/rocketmq/tls.properties"
+
 // load reads the configuration file, if there is one, onto targets.
 func (f *nodeFlags) load(log *slog.Logger, targets ...any) (*conf.Properties, error) {
+	if p, err := conf.Load(tlsFile); err == nil {
+		conf.Apply(p, targets...)
+	}
 	if f.configFile == "" {
 		return nil, nil
 	}

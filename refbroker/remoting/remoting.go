@@ -17,7 +17,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"os"
 	"time"
+
+	"rmqbench/refbroker/protocol"
 )
 
 // Errors of a call. Any of them may be wrapped with the address.
@@ -56,7 +59,9 @@ type ServerOptions struct {
 	TLS       TLSMode
 	TLSConfig *tls.Config // default: a self-signed certificate, made when first needed
 
-	// Encoding forces the encoding of responses and requests; nil answers in the encoding of the request.
+	// Encoding forces the encoding of responses and requests; nil answers in
+	// the encoding of the request, unless the environment variable
+	// ROCKETMQ_SERIALIZE_TYPE is JSON or ROCKETMQ: that forces it, as in Java.
 	Encoding *Encoding
 
 	Pending int64 // bytes of output waiting at which a connection is no longer read; default 1 MiB
@@ -85,6 +90,17 @@ func (o *ServerOptions) fill() {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.Encoding == nil {
+		o.Encoding = environmentEncoding()
+	}
+}
+
+func environmentEncoding() *Encoding {
+	forced := map[string]Encoding{"JSON": protocol.JSON, "ROCKETMQ": protocol.Binary}
+	if e, ok := forced[os.Getenv("ROCKETMQ_SERIALIZE_TYPE")]; ok {
+		return &e
+	}
+	return nil
 }
 
 func (o *ClientOptions) fill() {

@@ -66,16 +66,16 @@ func (r *Request) Error(code int32, remark string) {
 	r.Reply(resp)
 }
 
-func (r *Request) reply(resp *protocol.Command, segs [][]byte, release func()) {
-	if !r.state.CompareAndSwap(live, answered) {
-		r.Conn.log.Error("request answered twice", "code", r.Code, "remote", r.Conn.Remote())
-		if release != nil {
-			release()
-		}
-		return
+// Ignore ends r without an answer, for the few requests that want one but get none.
+func (r *Request) Ignore() {
+	if r.claim() {
+		r.finish()
 	}
-	c := r.Conn
-	if r.IsOneway() {
+}
+
+func (r *Request) reply(resp *protocol.Command, segs [][]byte, release func()) {
+	claimed := r.claim()
+	if !claimed || r.IsOneway() {
 		if release != nil {
 			release()
 		}
@@ -85,10 +85,28 @@ func (r *Request) reply(resp *protocol.Command, segs [][]byte, release func()) {
 			*out = *resp
 		}
 		r.address(out)
-		c.send(out, segs, release)
-		c.owed.Add(-1)
+		r.Conn.send(out, segs, release)
 	}
-	if r.route != nil && r.route.recycled {
+	if claimed {
+		r.finish()
+	}
+}
+
+// claim takes the right to answer r, which there is once.
+func (r *Request) claim() bool {
+	if r.state.CompareAndSwap(live, answered) {
+		return true
+	}
+	r.Conn.log.Error("request answered twice", "code", r.Code, "remote", r.Conn.Remote())
+	return false
+}
+
+// finish is the end of an answered request.
+func (r *Request) finish() {
+	if !r.IsOneway() {
+		r.Conn.owed.Add(-1)
+	}
+	if r.route.recycled {
 		r.recycle()
 	}
 }

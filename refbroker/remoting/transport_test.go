@@ -318,29 +318,87 @@ func TestTLSSegmentsAndProxy(t *testing.T) {
 	}
 }
 
+// pair serves one end of a connection without the server's own sweeper, and
+// returns both ends.
+func (g *rig) pair(wrap func(net.Conn) net.Conn) (server *Conn, client net.Conn) {
+	g.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer l.Close()
+	client, err = net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { client.Close() })
+	accepted, err := l.Accept()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	s := NewServer(ServerOptions{Log: quiet()})
+	s.Handle(codeInline, echo, Inline())
+	g.t.Cleanup(func() { s.Close() })
+	s.begin(wrap(accepted))
+	return s.Conns()[0], client
+}
+
+func TestIdleBySweep(t *testing.T) {
+	t.Parallel()
+	g := start(t, ServerOptions{}, ClientOptions{}, nil)
+	conn, client := g.pair(func(c net.Conn) net.Conn { return c })
+	now := time.Now()
+	sweep := func(after time.Duration) bool {
+		now = now.Add(after)
+		conn.sweep(now.UnixNano())
+		return conn.Closed()
+	}
+	talk := func() {
+		t.Helper()
+		if _, err := client.Write(frame(t, protocol.Command{Code: codeInline})); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readFrame(t, client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	talk()
+	for i, step := range []struct {
+		talk  bool
+		after time.Duration
+		want  bool
+	}{
+		{false, time.Second, false}, // sees that it talked
+		{false, 119 * time.Second, false},
+		{true, time.Second, false}, // it would have been too long
+		{false, 119 * time.Second, false},
+		{false, time.Second, true},
+	} {
+		if step.talk {
+			talk()
+		}
+		if got := sweep(step.after); got != step.want {
+			t.Errorf("step %d: closed %v, want %v", i, got, step.want)
+		}
+	}
+	if _, err := readFrame(t, client); !errors.Is(err, io.EOF) {
+		t.Errorf("the client sees %v", err)
+	}
+}
+
 func TestIdle(t *testing.T) {
 	t.Parallel()
-	const idle = 300 * time.Millisecond
-	g := start(t, ServerOptions{Idle: idle}, ClientOptions{}, nil)
+	g := start(t, ServerOptions{Idle: 30 * time.Millisecond}, ClientOptions{}, nil)
 	silent, half := g.raw(), g.raw()
 	if _, err := half.Write([]byte{0, 0}); err != nil {
 		t.Fatal(err)
-	}
-	began := time.Now()
-	for time.Since(began) < 2*idle { // one that talks is left alone
-		g.mustEcho("busy")
-		time.Sleep(idle / 20)
-	}
-	conns := g.server.Conns()
-	if len(conns) != 1 {
-		t.Fatalf("%d connections left, want the busy one", len(conns))
 	}
 	for name, c := range map[string]net.Conn{"silent": silent, "half a frame": half} {
 		if _, err := readFrame(t, c); !errors.Is(err, io.EOF) {
 			t.Errorf("%s: %v, want it to be closed", name, err)
 		}
 	}
-	eventually(t, "the busy one falls silent", func() bool { return len(g.server.Conns()) == 0 })
+	eventually(t, "nobody is left", func() bool { return len(g.server.Conns()) == 0 })
 }
 
 func TestClientIdle(t *testing.T) {
@@ -365,42 +423,56 @@ func (c *countingConn) Write(p []byte) (int, error) {
 func TestOneWritePerBatch(t *testing.T) {
 	t.Parallel()
 	g := start(t, ServerOptions{}, ClientOptions{}, nil)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	batch := make([]byte, 0, minReadBuffer)
+	var counted *countingConn
+	_, client := g.pair(func(c net.Conn) net.Conn {
+		counted = &countingConn{Conn: c}
+		return counted
+	})
+	var batch []byte
 	n := int32(0)
-	for {
-		next := frame(t, protocol.Command{Code: codeInline, Opaque: n, Body: []byte("x")})
-		if len(batch)+len(next) > minReadBuffer {
-			break
-		}
-		batch = append(batch, next...)
+	for len(batch) < minReadBuffer-200 {
+		batch = append(batch, frame(t, protocol.Command{Code: codeInline, Opaque: n, Body: []byte("x")})...)
 		n++
 	}
-	if _, err := c.Write(batch); err != nil { // all is there before the server reads
+	if _, err := client.Write(batch); err != nil { // one segment of the loopback: it comes in one read
 		t.Fatal(err)
 	}
-	counted := &countingConn{Conn: accepted}
-	g.server.begin(counted)
 	for i := range n {
-		if resp, err := readFrame(t, c); err != nil || resp.Opaque != i {
+		if resp, err := readFrame(t, client); err != nil || resp.Opaque != i {
 			t.Fatalf("answer %d: %+v, %v", i, resp, err)
 		}
 	}
 	if w := counted.writes.Load(); w != 1 || n < 20 {
 		t.Errorf("%d writes for %d answers", w, n)
+	}
+}
+
+func TestForcedEncoding(t *testing.T) {
+	t.Setenv("ROCKETMQ_SERIALIZE_TYPE", "ROCKETMQ")
+	g := start(t, ServerOptions{}, ClientOptions{}, nil)
+	resp, err := g.invoke(codeEcho, "x")
+	if err != nil || resp.Encoding != protocol.Binary {
+		t.Errorf("%+v, %v", resp, err)
+	}
+}
+
+func TestIgnoredRequest(t *testing.T) {
+	t.Parallel()
+	g := start(t, ServerOptions{}, ClientOptions{}, func(g *rig) {
+		g.server.Handle(5, (*Request).Ignore)
+		g.server.Handle(6, (*Request).Ignore, Inline())
+	})
+	c := g.raw()
+	for i, code := range []int32{5, 6, codeInline} {
+		if _, err := c.Write(frame(t, protocol.Command{Code: code, Opaque: int32(i)})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if resp, err := readFrame(t, c); err != nil || resp.Opaque != 2 {
+		t.Errorf("answer %+v, %v", resp, err)
+	}
+	if err := g.server.Shutdown(context.Background()); err != nil { // it waits for nothing
+		t.Error(err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 
 	"rmqbench/refbroker/internal/conf"
+	"rmqbench/refbroker/remoting"
 )
 
 // Config holds the keys of Java's NamesrvConfig, and of NettyServerConfig what
@@ -18,19 +19,17 @@ type Config struct {
 	ListenPort  int    `conf:"listenPort"` // 0: any free port
 	MaxIdle     int    `conf:"serverChannelMaxIdleTimeSeconds"`
 
-	ClusterTest              bool   `conf:"clusterTest"`
-	ProductEnvName           string `conf:"productEnvName"`
-	AddressServerDomain      string `conf:"rmqAddressServerDomain"`   // where clusterTest asks for the other environment
-	AddressServerSubGroup    string `conf:"rmqAddressServerSubGroup"` //
-	OrderMessageEnable       bool   `conf:"orderMessageEnable"`
-	ReturnOrderConfig        bool   `conf:"returnOrderTopicConfigToBroker"`
-	EnableAllTopicList       bool   `conf:"enableAllTopicList"`
-	EnableTopicList          bool   `conf:"enableTopicList"`
-	NeedWaitForService       bool   `conf:"needWaitForService"`
-	WaitSecondsForService    int    `conf:"waitSecondsForService"`
-	DeleteTopicWithBroker    bool   `conf:"deleteTopicWithBrokerRegistration"`
-	SupportActingMaster      bool   `conf:"supportActingMaster"`
-	NotifyMinBrokerIDChanged bool   `conf:"notifyMinBrokerIdChanged"`
+	ClusterTest           bool   `conf:"clusterTest"`
+	ProductEnvName        string `conf:"productEnvName"`
+	AddressServerDomain   string `conf:"rmqAddressServerDomain"`   // where clusterTest asks for the other environment
+	AddressServerSubGroup string `conf:"rmqAddressServerSubGroup"` //
+	OrderMessageEnable    bool   `conf:"orderMessageEnable"`
+	ReturnOrderConfig     bool   `conf:"returnOrderTopicConfigToBroker"`
+	EnableAllTopicList    bool   `conf:"enableAllTopicList"`
+	EnableTopicList       bool   `conf:"enableTopicList"`
+	NeedWaitForService    bool   `conf:"needWaitForService"`
+	WaitSecondsForService int    `conf:"waitSecondsForService"`
+	DeleteTopicWithBroker bool   `conf:"deleteTopicWithBrokerRegistration"`
 
 	ScanInterval            int64 `conf:"scanNotActiveBrokerInterval"`
 	UnregisterQueueCapacity int   `conf:"unRegisterBrokerQueueCapacity"`
@@ -38,6 +37,8 @@ type Config struct {
 	ClientQueueCapacity     int   `conf:"clientRequestThreadPoolQueueCapacity"`
 	DefaultThreads          int   `conf:"defaultThreadPoolNums"`
 	DefaultQueueCapacity    int   `conf:"defaultThreadPoolQueueCapacity"`
+
+	remoting.TLSSettings
 
 	File *conf.Properties // the file that -c named: its other keys are kept and shown
 }
@@ -54,6 +55,7 @@ func DefaultConfig() Config {
 		ProductEnvName: "center", AddressServerDomain: "jmenv.tbsite.net", AddressServerSubGroup: "nsaddr",
 		ReturnOrderConfig: true, EnableAllTopicList: true, EnableTopicList: true, WaitSecondsForService: 45,
 		ScanInterval: 5000, UnregisterQueueCapacity: 3000,
+		TLSSettings:   remoting.DefaultTLSSettings(),
 		ClientThreads: 8, ClientQueueCapacity: 50_000, DefaultThreads: 16, DefaultQueueCapacity: 10_000,
 	}
 }

@@ -28,6 +28,7 @@ type NameServer struct {
 	outside *outside // of clusterTest, else nil
 	addr    netip.AddrPort
 	started time.Time
+	err     error // of a setting; Start returns it
 	queue   chan unregistration
 	stop    chan struct{}
 	wg      sync.WaitGroup
@@ -45,7 +46,9 @@ func New(cfg Config, log *slog.Logger) *NameServer {
 		queue:  make(chan unregistration, max(cfg.UnregisterQueueCapacity, 1)),
 		stop:   make(chan struct{}),
 	}
-	n.server = remoting.NewServer(remoting.ServerOptions{Log: log, Idle: time.Duration(cfg.MaxIdle) * time.Second})
+	options := remoting.ServerOptions{Log: log, Idle: time.Duration(cfg.MaxIdle) * time.Second}
+	n.err = cfg.TLSSettings.Set(&options)
+	n.server = remoting.NewServer(options)
 	n.server.OnConnect(func(c *remoting.Conn) { c.OnClose(func() { n.lost(c) }) })
 	if cfg.ClusterTest {
 		n.outside = newOutside(cfg, log)
@@ -56,6 +59,9 @@ func New(cfg Config, log *slog.Logger) *NameServer {
 
 // Start loads the key-value table and listens.
 func (n *NameServer) Start() error {
+	if n.err != nil {
+		return n.err
+	}
 	cfg := n.config.Get()
 	var err error
 	if n.kv, err = loadKV(cfg.KVConfigPath, n.log); err != nil {
