@@ -53,7 +53,7 @@ func (m *meter) read(now time.Time) {
 
 // keepReading appends a reading unless the last one is younger than step.
 func keepReading(all []reading, r reading, step time.Duration, kept int) []reading {
-	if n := len(all); n > 0 && r.at.Sub(all[n-1].at) < step-step/10 {
+	if n := len(all); n > 0 && r.at.Sub(all[n-1].at) < step-time.Second { // the ticker is not exact
 		return all
 	}
 	if len(all) == kept {
