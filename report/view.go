@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"rmqbench/results"
 )
@@ -21,6 +23,7 @@ type view struct {
 	Sentence   string
 	Reasons    []string
 	Thresholds *table
+	Failures   *table // those of Thresholds that failed
 	Passed     string // "All 2 thresholds passed."
 	Failed     bool
 	Numbers    []number
@@ -79,13 +82,14 @@ func newView(g *gathered) *view {
 	v := &view{
 		Brand: "rmqbench report",
 		Title: clean(run.Workload.Name) + " against " + clean(run.Profile.Name),
-		Facts: headFacts(run), Status: run.Verdict.Status, Reasons: run.Verdict.Reasons,
+		Facts: headFacts(run), Status: run.Verdict.Status, Reasons: sentences(run.Verdict.Reasons),
 		Numbers: numbers(rec), Figure: "latency",
 	}
 	v.Mark, v.Word, v.Sentence = verdict(run.Verdict.Status)
 	v.Thresholds, v.Passed, v.Failed = thresholds(run.Thresholds)
+	v.Failures = badRows(v.Thresholds)
 	for _, s := range []*section{
-		phasesSection(run), endToEndSection(run), percentileSection(g), ledgerSection(rec), faultsSection(run),
+		thresholdsSection(v.Thresholds), phasesSection(run), endToEndSection(run), percentileSection(g), ledgerSection(rec), faultsSection(run),
 		generatorSection(run), nodesSection(run), environmentSection(run), reproduceSection(run), problemsSection(g.problems),
 	} {
 		if s != nil {
@@ -93,6 +97,23 @@ func newView(g *gathered) *view {
 		}
 	}
 	return v
+}
+
+// sentences makes sentences of reasons: with a capital and a full stop.
+func sentences(reasons []string) []string {
+	var out []string
+	for _, r := range reasons {
+		first, n := utf8.DecodeRuneInString(r)
+		if n == 0 {
+			continue
+		}
+		r = string(unicode.ToUpper(first)) + r[n:]
+		if !strings.ContainsAny(r[len(r)-1:], ".!?>") {
+			r += "."
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 func verdict(s results.Status) (mark, word, sentence string) {
@@ -128,6 +149,27 @@ func thresholds(all []results.Threshold) (t *table, sentence string, failed bool
 		return t, "The threshold passed.", false
 	}
 	return t, fmt.Sprintf("All %d thresholds passed.", len(all)), false
+}
+
+// badRows returns the rows of t that need attention, nil when there are none.
+func badRows(t *table) *table {
+	if t == nil {
+		return nil
+	}
+	out := *t
+	out.Rows = slices.DeleteFunc(slices.Clone(t.Rows), func(r row) bool { return !r.Bad })
+	if len(out.Rows) == 0 {
+		return nil
+	}
+	return &out
+}
+
+// thresholdsSection is for the page, whose first screen only has the failures.
+func thresholdsSection(t *table) *section {
+	if t == nil {
+		return nil
+	}
+	return &section{ID: "thresholds", Title: "Thresholds", Tables: []table{*t}}
 }
 
 func headFacts(run *results.Run) []fact {
