@@ -65,7 +65,7 @@ func (r *javaRunner) settings() map[string]string {
 		"java.warmUp":   "the JIT needs 20 to 30 s of load before figures settle",
 	}
 	for _, n := range r.nodes {
-		all["java.heap."+n.Name] = r.heap(n)
+		all[n.Name+".heap"] = r.heap(n)
 	}
 	if len(r.java.Options) > 0 {
 		all["java.options"] = strings.Join(r.java.Options, " ")

@@ -54,7 +54,7 @@ type Cluster interface {
 	Nodes() []Node
 	// Settings returns what the nodes were told: every key written into their
 	// config files, as "broker-a.flushDiskType", and how their processes were
-	// started, as "java.heap.broker-a". It is empty for an external target.
+	// started, as "broker-a.heap". It is empty for an external target.
 	Settings() map[string]string
 	// Exits delivers unexpected deaths; it is closed by Stop.
 	Exits() <-chan Exit

@@ -114,6 +114,8 @@ func (a *attempt) measure() (err error) {
 	if err != nil {
 		return fmt.Errorf("the target could not be started: %w", err)
 	}
+	// A second interrupt ends the nodes under the load: what waits for them ends too.
+	defer context.AfterFunc(a.stop.hard, func() { _ = cluster.Stop(a.stop.hard) })()
 	defer func() {
 		if serr := cluster.Stop(a.stop.hard); serr != nil {
 			err = errors.Join(err, fmt.Errorf("stopping the target: %w", serr))

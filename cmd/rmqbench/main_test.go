@@ -188,3 +188,40 @@ func TestReleasedInterrupts(t *testing.T) {
 		synctest.Wait() // its goroutine has ended, or synctest.Test would say so
 	})
 }
+
+func TestFold(t *testing.T) {
+	t.Parallel()
+	got := fold(map[string]string{
+		"a.flushDiskType": "SYNC_FLUSH", "b.flushDiskType": "SYNC_FLUSH", "a.brokerRole": "SYNC_MASTER", "b.brokerRole": "ASYNC_MASTER",
+		"a.listenPort": "1", "b.listenPort": "1", "a.heap": "2g", "n.heap": "1g", "java.machine": "17",
+	}, []string{"a", "b"})
+	want := map[string]string{
+		"flushDiskType": "SYNC_FLUSH", "a.brokerRole": "SYNC_MASTER", "b.brokerRole": "ASYNC_MASTER",
+		"a.listenPort": "1", "b.listenPort": "1", "a.heap": "2g", "n.heap": "1g", "java.machine": "17",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What a broker does not know, or has otherwise, is not claimed by the report.
+func TestCheckSettings(t *testing.T) {
+	t.Parallel()
+	var stderr bytes.Buffer
+	s := &state{stdout: &stderr, stderr: &stderr}
+	a := &attempt{s: s, view: s.newView("t", false)}
+	all := map[string]string{"a.flushDiskTyp": "SYNC_FLUSH", "a.brokerRole": "SLAVE", "a.brokerName": "a", "b.brokerRole": "SLAVE", "a.heap": "1g"}
+	a.checkSettings("a", all, map[string]string{"flushDiskType": "ASYNC_FLUSH", "brokerRole": "ASYNC_MASTER", "brokerName": "a"})
+	want := map[string]string{
+		"a.flushDiskTyp": "SYNC_FLUSH (not known to the broker)", "a.brokerRole": "ASYNC_MASTER (asked for: SLAVE)",
+		"a.brokerName": "a", "b.brokerRole": "SLAVE", "a.heap": "1g",
+	}
+	if diff := cmp.Diff(want, all); diff != "" {
+		t.Error(diff)
+	}
+	for _, want := range []string{"a does not know the setting flushDiskTyp", "SLAVE was asked for, and ASYNC_MASTER is in force"} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("lacks %q: %s", want, &stderr)
+		}
+	}
+}
