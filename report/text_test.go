@@ -122,3 +122,11 @@ func TestMarkdownTables(t *testing.T) {
 		columns = n
 	}
 }
+
+func TestSentences(t *testing.T) {
+	t.Parallel()
+	got := sentences([]string{"the broker died", "Done.", "", "über 1%", "<b>"})
+	if d := cmp.Diff([]string{"The broker died.", "Done.", "Über 1%.", "<b>"}, got); d != "" {
+		t.Error(d)
+	}
+}

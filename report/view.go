@@ -87,9 +87,12 @@ func newView(g *gathered) *view {
 	}
 	v.Mark, v.Word, v.Sentence = verdict(run.Verdict.Status)
 	v.Thresholds, v.Passed, v.Failed = thresholds(run.Thresholds)
+	if rec.Recovered && v.Thresholds == nil {
+		v.Passed = "The thresholds were not judged: the run did not reach its end."
+	}
 	v.Failures = badRows(v.Thresholds)
 	for _, s := range []*section{
-		thresholdsSection(v.Thresholds), phasesSection(run), endToEndSection(run), percentileSection(g), ledgerSection(rec), faultsSection(run),
+		thresholdsSection(v.Thresholds), phasesSection(rec), endToEndSection(run), percentileSection(g), ledgerSection(rec), faultsSection(run),
 		generatorSection(run), nodesSection(run), environmentSection(run), reproduceSection(run), problemsSection(g.problems),
 	} {
 		if s != nil {
@@ -286,7 +289,8 @@ func phaseName(p results.Phase) string {
 	return clean(p.Name)
 }
 
-func phasesSection(run *results.Run) *section {
+func phasesSection(rec *results.Record) *section {
+	run := &rec.Run
 	s := &section{ID: "phases", Title: "Phases", Brief: true, Figures: []string{"rate"}}
 	sent := table{Caption: "Sent", Left: 1, Head: []string{"Phase", "Planned", "Acked", "Failed", "Plan/s", "Acked/s"}}
 	intended := latencyTable("Send latency, from the intended time")
@@ -313,8 +317,12 @@ func phasesSection(run *results.Run) *section {
 		s.Lead = []string{"No phase sent anything."}
 		return s
 	}
-	s.Lead = append(s.Lead, "A message belongs to the phase of its intended time, whenever it was answered. "+
-		"A dash stands for a percentile whose sample is too small to carry it.")
+	belongs := "A message belongs to the phase of its intended time, whenever it was answered. "
+	if rec.Recovered {
+		belongs = "The summary was lost with the generator; this was put together from the timeline and the histogram logs, " +
+			"where a message counts in the phase in which it was answered. "
+	}
+	s.Lead = append(s.Lead, belongs+"A dash stands for a percentile whose sample is too small to carry it.")
 	if negative > 0 {
 		s.Lead = append(s.Lead, plural(negative, "impossible (negative) time")+" seen, left out of every latency: the clock was set back.")
 	}
