@@ -3,14 +3,18 @@
 //
 // # Map
 //
-//	broker.go     making, starting and stopping; which code goes where
-//	send.go       SEND_MESSAGE and its kin          retry.go    CONSUMER_SEND_MSG_BACK
-//	pull.go       PULL_MESSAGE                      longpoll.go pulls that wait
-//	client.go     who is connected                  heartbeat.go requests about that
-//	topic.go      topics.json                       group.go    subscriptionGroup.json
-//	offset.go     consumerOffset.json               lock.go     queue locks
-//	schedule.go   delay levels, delayOffset.json    query.go    by key and by id
-//	register.go   the name servers                  stats.go    counters and rates
+//	broker.go    making, starting, stopping; which code goes where
+//	send.go      SEND_MESSAGE and its kin          retry.go      CONSUMER_SEND_MSG_BACK
+//	pull.go      PULL_MESSAGE                      longpoll.go   pulls that wait
+//	client.go    who is connected                  heartbeat.go  requests about that
+//	topic.go     topics.json                       topicadmin.go requests about that
+//	group.go     subscriptionGroup.json            groupadmin.go requests about that
+//	offset.go    consumerOffset.json               offsethandlers.go requests about that
+//	schedule.go  delay levels, delayOffset.json    lock.go       queue locks
+//	query.go     by key and by id                  assign.go     QUERY_ASSIGNMENT
+//	register.go  the name servers                  config.go, configure.go  settings
+//	stats.go, meter.go, runtimeinfo.go, consumestats.go, connections.go, relay.go,
+//	reset.go, admin.go  what mqadmin asks for
 //
 // # Locks
 //

@@ -102,6 +102,9 @@ func (c *sendCall) check() (int32, string) {
 		return protocol.RespInvalidParameter, fmt.Sprintf("request queueId[%d] is illegal, %s Producer: %s",
 			c.h.QueueID, describeTopic(&c.topic.TopicConfig), c.r.Conn.Remote())
 	}
+	if c.h.QueueID < 0 && c.topic.WriteQueueNums <= 0 {
+		return protocol.RespSystemError, "the topic[" + c.h.Topic + "] has no queue to write to"
+	}
 	return protocol.RespSuccess, ""
 }
 

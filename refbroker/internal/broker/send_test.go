@@ -16,6 +16,7 @@ func TestSendRefusals(t *testing.T) {
 	p := startPeer(t, func(c *Config) { c.MaxMessageSize = 1 << 20 })
 	p.b.topics.update(
 		protocol.TopicConfig{TopicName: "C", ReadQueueNums: 1, WriteQueueNums: 1, Perm: 6, Attributes: map[string]string{"cleanup.policy": "COMPACTION"}},
+		protocol.TopicConfig{TopicName: "Closed", ReadQueueNums: 2, WriteQueueNums: 0, Perm: 6},
 		protocol.TopicConfig{TopicName: "NoTemplate", ReadQueueNums: 1, WriteQueueNums: 1, Perm: 6},
 	)
 	big := strings.Repeat("b", 1<<20+1)
@@ -40,6 +41,7 @@ func TestSendRefusals(t *testing.T) {
 		{"no template", withTemplate("NoTemplate"), "b", 17, "topic[new] not exist, apply first please!"},
 		{"unknown template", withTemplate("nowhere"), "b", 17, "not exist"},
 		{"queue too high", sendHeader("C", 1, ""), "b", 29, "request queueId[1] is illegal, TopicConfig [topicName=C, readQueueNums=1, writeQueueNums=1, perm=RW-"},
+		{"no queue to choose", sendHeader("Closed", -1, ""), "b", 1, "has no queue to write to"},
 		{"compaction without key", sendHeader("C", 0, ""), "b", 13, "Required message key is missing"},
 		{"body too big", sendHeader("Big", 0, ""), big, 13, "msg body length limit 1048576B, msg properties length limit 32KB."},
 		{"properties too big", sendHeader("Big", 0, props("p", strings.Repeat("v", 32760))), "b", 13, "limit 32KB"},
