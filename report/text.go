@@ -105,8 +105,10 @@ func (w *textWriter) head(v *view) {
 	case v.Thresholds != nil:
 		style = good
 	}
-	if v.Passed != "" {
-		w.line(w.o.paint(style, v.Passed))
+	for _, l := range wrap(v.Passed, w.o.width()) {
+		if l != "" {
+			w.line(w.o.paint(style, l))
+		}
 	}
 	if v.Thresholds != nil {
 		w.rows(*v.Thresholds, false)
