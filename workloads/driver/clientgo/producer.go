@@ -48,8 +48,8 @@ type worker struct {
 	message atomic.Pointer[driver.Message]
 }
 
-// NewProducer starts a client of its own. The client looks up the route with the first send.
-func (d *Driver) NewProducer(_ context.Context, cfg driver.ProducerConfig) (driver.Producer, error) {
+// NewProducer starts a client of its own and has it look up the route.
+func (d *Driver) NewProducer(ctx context.Context, cfg driver.ProducerConfig) (driver.Producer, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = defaultTimeout
 	}
@@ -64,7 +64,20 @@ func (d *Driver) NewProducer(_ context.Context, cfg driver.ProducerConfig) (driv
 	if err != nil {
 		return nil, fmt.Errorf("client-go: starting producer %s: %w", cfg.Instance, err)
 	}
+	lookUp(ctx, c, cfg.Topic)
+	if c.IsPublishTopicNeedUpdate(cfg.Topic) {
+		return nil, errors.Join(fmt.Errorf("client-go: producer %s: topic %s has no route", cfg.Instance, cfg.Topic), c.Shutdown())
+	}
 	return newProducer(cfg, c), nil
+}
+
+// lookUp has the client learn the route of a topic by a send that fails for
+// want of a queue. Otherwise all the first sends would look it up, one after
+// the other under a lock.
+func lookUp(ctx context.Context, c sender, topic string) {
+	m := primitive.NewMessage(topic, nil)
+	m.Queue = &primitive.MessageQueue{QueueId: noQueue}
+	_, _ = c.SendSync(ctx, m)
 }
 
 func newProducer(cfg driver.ProducerConfig, c sender) *producer {
@@ -73,10 +86,16 @@ func newProducer(cfg driver.ProducerConfig, c sender) *producer {
 	return p
 }
 
+// noQueue as the number of a message's queue makes its send fail.
+const noQueue = -1
+
 // selector is the client's round robin, unless the message names its queue.
 type selector struct{ client.QueueSelector }
 
 func (s selector) Select(m *primitive.Message, queues []*primitive.MessageQueue, lastBroker string) *primitive.MessageQueue {
+	if m.Queue != nil && m.Queue.QueueId == noQueue {
+		return nil
+	}
 	if m.Queue != nil {
 		return queues[m.Queue.QueueId%len(queues)]
 	}
