@@ -74,7 +74,7 @@ func groupRuns(all []*gathered) []*group {
 }
 
 // nameGroups gives each group the shortest name that no other has: its
-// profile, that with its driver or version, or the run's own.
+// profile, that with its driver, version or start, or the run's own.
 func nameGroups(groups []*group) {
 	for _, name := range []func(results.Run) string{
 		func(r results.Run) string { return r.Profile.Name },
@@ -82,6 +82,8 @@ func nameGroups(groups []*group) {
 		func(r results.Run) string {
 			return r.Profile.Name + " " + strings.TrimSpace(r.Tool.Version+" "+r.Tool.Commit)
 		},
+		func(r results.Run) string { return r.Profile.Name + " " + r.Started.UTC().Format("15:04:05") },
+		func(r results.Run) string { return r.Profile.Name + " " + r.Started.UTC().Format("2006-01-02 15:04:05") },
 		func(r results.Run) string { return r.ID },
 	} {
 		seen := map[string]bool{}

@@ -197,3 +197,28 @@ func TestComparisonPage(t *testing.T) {
 		}
 	}
 }
+
+func TestGroupNames(t *testing.T) {
+	t.Parallel()
+	version := func(v string) func(*results.Run) { return func(r *results.Run) { r.Tool.Version = v } }
+	driver := func(d string) func(*results.Run) { return func(r *results.Run) { r.Driver = d } }
+	for _, c := range []struct {
+		sides []side
+		want  string
+	}{
+		{[]side{{"go", 1, 0, nil}, {"java", 1, 1, nil}}, "go|java"},
+		{[]side{{"go", 1, 0, nil}, {"go", 1, 1, driver("wire")}}, "go client-go|go wire"},
+		{[]side{{"go", 1, 0, version("v1")}, {"go", 1, 1, version("v2")}}, "go v1 0123abc|go v2 0123abc"},
+		{[]side{{"go", 1, 0, nil}, {"go", 1, 1, nil}}, "go 00:00:00|go 00:01:00"},
+		{[]side{{"go", 1, 0, nil}, {"go", 1, 24 * 60, nil}}, "go 2025-11-11 00:00:00|go 2025-11-12 00:00:00"},
+		{[]side{{"go", 1, 0, nil}, {"go", 1, 0, nil}}, "go-0 (1)|go-0 (2)"},
+	} {
+		var got []string
+		for _, g := range compared(t, c.sides...).groups {
+			got = append(got, g.label)
+		}
+		if strings.Join(got, "|") != c.want {
+			t.Errorf("got %v, want %s", got, c.want)
+		}
+	}
+}
