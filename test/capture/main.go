@@ -3,14 +3,13 @@
 // the Java client, mqadmin, client-go and itself talk through them, and writes
 // one frame of each kind that passed to the test data of package protocol.
 //
-//	go run ./test/capture -lib DIR [-out refbroker/protocol/testdata/golden]
+//	go run ./test/capture [-out refbroker/protocol/testdata/golden] [-log FILE]
 //
-// DIR holds the jars of rocketmq-namesrv, -broker, -tools and -client 5.3.3 with
-// all that they need, as mvn dependency:copy-dependencies leaves them. Java 17
-// or later has to be on the PATH. Everything runs on loopback: the broker
+// The jars come from where profile java-single has them. The session needs Java
+// 17 or later. Everything runs on loopback: the broker
 // listens on 127.0.0.1 and says 127.0.0.2, where the proxy is, so that clients
 // that ask the NameServer for it come through the proxy too. It takes about
-// three minutes; what the programs print goes to DIR/../capture.log.
+// five minutes.
 package main
 
 import (
@@ -21,19 +20,21 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+
+	"rmqbench/profiles"
 )
 
 func main() {
-	lib := flag.String("lib", "", "folder with the jars of RocketMQ")
+	log := flag.String("log", os.DevNull, "file for what the programs print")
 	out := flag.String("out", "refbroker/protocol/testdata/golden", "folder that the frames go to; its old frames are removed")
 	flag.Parse()
-	if *lib == "" || flag.NArg() > 0 {
+	if flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := capture(ctx, *lib, *out); err != nil {
+	if err := capture(ctx, *log, *out); err != nil {
 		slog.Error("capture failed", "err", err)
 		os.Exit(1)
 	}
@@ -41,8 +42,8 @@ func main() {
 
 // capture runs one session with each header encoding of the Java side and
 // writes what it recorded.
-func capture(ctx context.Context, lib, out string) error {
-	lib, err := filepath.Abs(lib)
+func capture(ctx context.Context, logFile, out string) error {
+	peer, err := profiles.JavaPeer(ctx)
 	if err != nil {
 		return err
 	}
@@ -51,16 +52,20 @@ func capture(ctx context.Context, lib, out string) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	log, err := os.Create(filepath.Join(filepath.Dir(lib), "capture.log"))
+	log, err := os.Create(logFile)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	rec := newRecorder(work)
-	for _, encoding := range []string{"JSON", "ROCKETMQ"} {
-		s := session{lib: lib, work: filepath.Join(work, encoding), encoding: encoding, log: log, rec: rec}
+	sessions := []session{
+		{encoding: "JSON"},
+		{encoding: "ROCKETMQ", settings: "enabledAppendPropCRC=true\nforceRegister=false\nuseServerSideResetOffset=false\n"},
+	}
+	for _, s := range sessions {
+		s.peer, s.work, s.log, s.rec = peer, filepath.Join(work, s.encoding), log, rec
 		if err := s.run(ctx); err != nil {
-			return fmt.Errorf("session with %s headers: %w", encoding, err)
+			return fmt.Errorf("session with %s headers: %w", s.encoding, err)
 		}
 	}
 	return rec.write(out)

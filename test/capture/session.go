@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"rmqbench/profiles"
 )
 
 // openings lets RocketMQ reach into Java 17.
@@ -22,9 +24,11 @@ var openings = []string{
 
 // session is one Java cluster and all that is said to it.
 type session struct {
-	lib, work, encoding string
-	log                 io.Writer
-	rec                 *recorder
+	peer           *profiles.Peer
+	work, encoding string
+	settings       string // of the broker, beside the usual ones
+	log            io.Writer
+	rec            *recorder
 
 	namesrv, broker string // what clients are told: the proxies
 	nodes           []*exec.Cmd
@@ -87,7 +91,7 @@ func (s *session) startBroker(ctx context.Context) error {
 	}
 	conf := fmt.Sprintf("listenPort=%d\nbindAddress=127.0.0.1\nbrokerIP1=127.0.0.2\nbrokerIP2=127.0.0.2\n"+
 		"namesrvAddr=%s\nbrokerClusterName=DefaultCluster\nbrokerName=broker-a\nbrokerId=0\n"+
-		"mappedFileSizeCommitLog=67108864\nenablePropertyFilter=true\nlongPollingEnable=true\n", port, s.namesrv)
+		"mappedFileSizeCommitLog=67108864\nenablePropertyFilter=true\nlongPollingEnable=true\n%s", port, s.namesrv, s.settings)
 	if err := s.node(ctx, "broker", "org.apache.rocketmq.broker.BrokerStartup", conf); err != nil {
 		return err
 	}
@@ -136,8 +140,8 @@ func (s *session) node(ctx context.Context, name, class, conf string) error {
 // java returns a Java process that encodes headers as the session asks.
 func (s *session) java(ctx context.Context, dir string, options []string, args ...string) *exec.Cmd {
 	all := append([]string{"-Duser.home=" + dir, "-Drocketmq.serialize.type=" + s.encoding, "-Xms512m", "-Xmx1g"}, openings...)
-	all = append(append(all, options...), "-cp", filepath.Join(s.lib, "*"))
-	cmd := exec.CommandContext(ctx, "java", append(all, args...)...)
+	all = append(append(all, options...), "-cp", s.peer.Classpath)
+	cmd := exec.CommandContext(ctx, s.peer.Java, append(all, args...)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "ROCKETMQ_HOME="+dir)
 	return cmd
