@@ -1,9 +1,18 @@
 package store
 
 import (
+	"bufio"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"rmqbench/refbroker/protocol"
 )
 
 // killImage copies the folder of a running store: what kill -9 at this moment
@@ -14,7 +23,7 @@ import (
 // the log than of what is derived from it, like a moment in time.
 func killImage(t testing.TB, cfg Config) string {
 	t.Helper()
-	dir := t.TempDir()
+	dir := tempDir(t)
 	for _, part := range []string{"abort", "checkpoint", "index", "consumequeue", "commitlog"} {
 		copyTree(t, filepath.Join(cfg.StorePathRootDir, part), filepath.Join(dir, part))
 	}
@@ -52,5 +61,170 @@ func copyTree(t testing.TB, from, to string) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// acked collects what was acknowledged, by queue and in order.
+type acked struct {
+	mu     sync.Mutex
+	bodies map[queueKey][]string
+}
+
+func (a *acked) add(key queueKey, body string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.bodies == nil {
+		a.bodies = map[queueKey][]string{}
+	}
+	a.bodies[key] = append(a.bodies[key], body)
+}
+
+func (a *acked) snapshot() map[queueKey][]string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	bodies := map[queueKey][]string{}
+	for key, b := range a.bodies {
+		bodies[key] = slices.Clone(b)
+	}
+	return bodies
+}
+
+// holdsAcked checks that every acknowledged message is there once, those of one
+// queue in order. Messages that nobody acknowledged may be there once as well.
+func (s *testStore) holdsAcked(acked map[queueKey][]string) {
+	s.t.Helper()
+	for key, want := range acked {
+		var got []string
+		seen := map[string]bool{}
+		acked := map[string]bool{}
+		for _, body := range want {
+			acked[body] = true
+		}
+		for _, body := range s.bodies(key.topic, key.id, 0) {
+			if seen[body] {
+				s.t.Fatalf("%v has %q twice", key, body)
+			}
+			seen[body] = true
+			if acked[body] {
+				got = append(got, body)
+			}
+		}
+		equal(s.t, got, want)
+	}
+}
+
+// produce appends n messages to a queue of its own, noting what was acknowledged.
+func (s *testStore) produce(n int, id int32, a *acked) {
+	for i := range n {
+		body := fmt.Sprintf("queue %d message %d%s", id, i, strings.Repeat(".", i*37%300))
+		if s.append(message("T", id, body, protocol.PropKeys, fmt.Sprint("key", i))).Status == PutOK {
+			a.add(queueKey{"T", id}, body)
+		}
+	}
+}
+
+// TestKillUnderLoad opens what a kill leaves at several moments of a load.
+func TestKillUnderLoad(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{AsyncFlush, SyncFlush} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			cfg := smallConfig(tempDir(t))
+			cfg.FlushDiskType = mode
+			s := open(t, cfg, Options{})
+			var a acked
+			var wait sync.WaitGroup
+			for q := range int32(3) {
+				wait.Go(func() { s.produce(1500, q, &a) })
+			}
+			for i := range 6 {
+				s.grows(int64(i+1) * 300)
+				before := a.snapshot()
+				again := smallConfig(killImage(t, cfg))
+				again.FlushDiskType = mode
+				r := open(t, again, Options{})
+				r.holdsAcked(before)
+				if err := r.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			wait.Wait()
+			s.settled().holdsAcked(a.snapshot())
+		})
+	}
+}
+
+// grows waits until the store has taken n messages.
+func (s *testStore) grows(n int64) {
+	deadline := time.Now().Add(10 * time.Second)
+	for s.Stats().PutMessages < n {
+		if time.Now().After(deadline) {
+			s.t.Fatal("the load stands still")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+const childEnv = "RMQBENCH_STORE_CHILD"
+
+// TestMain is also the child that TestKillProcess kills.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		child(dir)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// child appends messages forever and prints each one that is acknowledged.
+func child(dir string) {
+	s, err := Open(smallConfig(dir), Options{Host: testHost})
+	if err == nil {
+		err = s.Start()
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	for i := 0; ; i++ {
+		body := fmt.Sprint("message ", i)
+		if s.Append(message("T", 0, body)).Status == PutOK {
+			fmt.Println(body)
+		}
+	}
+}
+
+// TestKillProcess kills a process that writes, as kill -9 does.
+func TestKillProcess(t *testing.T) {
+	t.Parallel()
+	cfg := smallConfig(tempDir(t))
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+cfg.StorePathRootDir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	scanner := bufio.NewScanner(out)
+	for scanner.Scan() {
+		if lines = append(lines, scanner.Text()); len(lines) == 2000 {
+			cmd.Process.Kill()
+		}
+	}
+	cmd.Wait()
+	if len(lines) < 2000 {
+		t.Fatalf("child ended early: %q", lines)
+	}
+	if !strings.HasSuffix(lines[len(lines)-1], fmt.Sprint(" ", len(lines)-1)) {
+		lines = lines[:len(lines)-1] // cut off by the kill
+	}
+	s := open(t, cfg, Options{})
+	got := s.bodies("T", 0, 0)
+	equal(t, got[:len(lines)], lines)
+	if len(got) > len(lines)+2 {
+		t.Errorf("%d messages are there, %d were acknowledged one after the other", len(got), len(lines))
 	}
 }

@@ -73,7 +73,7 @@ func (d *dispatcher) round(ctx context.Context) {
 	d.next = d.at.Load()
 	limit := d.limit()
 	d.log.view(d.next, limit, func(b []byte) { d.parse(ctx, b) })
-	if d.next == d.at.Load() {
+	if d.next == d.at.Load() && ctx.Err() == nil {
 		d.skip(limit)
 	}
 	d.finish(ctx)

@@ -64,7 +64,7 @@ func java(t *testing.T, commands ...string) map[string][]string {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	args := []string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "-Duser.home=" + t.TempDir(), "-Dfile.encoding=UTF-8",
+	args := []string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "-Duser.home=" + tempDir(t), "-Dfile.encoding=UTF-8",
 		"--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED", "--add-opens=java.base/jdk.internal.ref=ALL-UNNAMED",
 		"--add-opens=java.base/java.nio=ALL-UNNAMED", "--add-exports=java.base/sun.nio.ch=ALL-UNNAMED",
 		"--add-opens=java.base/sun.nio.ch=ALL-UNNAMED", "--add-opens=java.base/java.lang=ALL-UNNAMED",
@@ -100,7 +100,7 @@ func TestJavaOpensOurStore(t *testing.T) {
 		t.Skip("starts Java")
 	}
 	t.Parallel()
-	clean, killed := smallConfig(t.TempDir()), smallConfig(t.TempDir())
+	clean, killed := smallConfig(tempDir(t)), smallConfig(tempDir(t))
 	want := map[string][]string{}
 	var stores []*testStore
 	for _, cfg := range []Config{clean, killed} {
@@ -127,7 +127,7 @@ func TestWeOpenJavasStore(t *testing.T) {
 	for _, how := range []string{"write", "crash"} {
 		golden := filepath.Join("testdata", "java-"+how+".tar.zst")
 		if *updateGolden {
-			dir := t.TempDir()
+			dir := tempDir(t)
 			java(t, fmt.Sprintf("%s=%s,%d", how, dir, oracleCount))
 			pack(t, golden, dir)
 		}
@@ -152,7 +152,7 @@ func TestWeOpenJavasStore(t *testing.T) {
 func TestOurQueuesAndIndexAreJavas(t *testing.T) {
 	t.Parallel()
 	theirs := unpack(t, "testdata/java-write.tar.zst")
-	ours := t.TempDir()
+	ours := tempDir(t)
 	if err := os.CopyFS(filepath.Join(ours, "commitlog"), os.DirFS(filepath.Join(theirs, "commitlog"))); err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +322,7 @@ func unpack(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	defer z.Close()
-	dir := t.TempDir()
+	dir := tempDir(t)
 	for r := tar.NewReader(z); ; {
 		h, err := r.Next()
 		if err == io.EOF {

@@ -155,7 +155,7 @@ var otherTails = []tailRow{
 // damagedStore makes a store of messages in two queues that was killed, or
 // stopped in order.
 func damagedStore(t *testing.T, abort bool) *tail {
-	cfg := tailConfig(t.TempDir())
+	cfg := tailConfig(tempDir(t))
 	s := open(t, cfg, Options{})
 	d := &tail{t: t, ends: []int64{0}, size: cfg.MappedFileSizeCommitLog}
 	for i := range tailMessages {

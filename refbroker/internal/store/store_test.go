@@ -48,6 +48,9 @@ func open(t *testing.T, cfg Config, opt Options) *testStore {
 func tryOpen(t *testing.T, cfg Config, opt Options) (*testStore, error) {
 	ts := &testStore{t: t}
 	opt.Host = testHost
+	if opt.FS == nil {
+		opt.FS = unsynced
+	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
@@ -146,7 +149,7 @@ func TestAppendAndGet(t *testing.T) {
 	for _, mode := range []string{AsyncFlush, SyncFlush} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			cfg := smallConfig(t.TempDir())
+			cfg := smallConfig(tempDir(t))
 			cfg.FlushDiskType = mode
 			s := open(t, cfg, Options{})
 			want := map[int32][]string{}
@@ -179,7 +182,7 @@ func TestConcurrentAppends(t *testing.T) {
 	for _, mode := range []string{AsyncFlush, SyncFlush} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			cfg := smallConfig(t.TempDir())
+			cfg := smallConfig(tempDir(t))
 			cfg.FlushDiskType = mode
 			s := open(t, cfg, Options{})
 			var wait sync.WaitGroup
@@ -213,7 +216,7 @@ func TestConcurrentAppends(t *testing.T) {
 
 func TestSecondOpenIsRefused(t *testing.T) {
 	t.Parallel()
-	cfg := smallConfig(t.TempDir())
+	cfg := smallConfig(tempDir(t))
 	open(t, cfg, Options{})
 	_, err := Open(cfg, Options{Log: slog.New(slog.DiscardHandler)})
 	if err == nil || !errorsIs(err, ErrLocked) {
@@ -229,7 +232,7 @@ func exists(t *testing.T, path string) bool {
 
 func TestFilesOfARunningAndAStoppedStore(t *testing.T) {
 	t.Parallel()
-	cfg := smallConfig(t.TempDir())
+	cfg := smallConfig(tempDir(t))
 	s := open(t, cfg, Options{})
 	s.put(message("T", 0, "x", protocol.PropKeys, "k"))
 	s.settled()
