@@ -83,7 +83,9 @@ func nameGroups(groups []*group) {
 			return r.Profile.Name + " " + strings.TrimSpace(r.Tool.Version+" "+r.Tool.Commit)
 		},
 		func(r results.Run) string { return r.Profile.Name + " " + r.Started.UTC().Format("15:04:05") },
-		func(r results.Run) string { return r.Profile.Name + " " + r.Started.UTC().Format("2006-01-02 15:04:05") },
+		func(r results.Run) string {
+			return r.Profile.Name + " " + r.Started.UTC().Format("2006-01-02 15:04:05")
+		},
 		func(r results.Run) string { return r.ID },
 	} {
 		seen := map[string]bool{}
@@ -385,9 +387,12 @@ func (c *Comparison) numbers(phases []string) []number {
 	out := []metric{phaseMetrics(busy)[1], phaseMetrics(busy)[7], runMetrics()[0]}
 	var ns []number
 	for i, m := range out {
-		where := ", busiest phase, " + clean(busy)
-		if i == 2 || busy == "" {
-			where = ""
+		where := "; lower is better"
+		if m.higher {
+			where = "; higher is better"
+		}
+		if i < 2 && busy != "" {
+			where = ", busiest phase, " + clean(busy) + where
 		}
 		a, b := base.values(m), last.values(m)
 		ns = append(ns, number{Label: m.name, Value: ratio(a, b),

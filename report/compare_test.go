@@ -119,10 +119,10 @@ func TestCompareWarnings(t *testing.T) {
 		{"filesystem", "The filesystems", "With care", func(r *results.Run) { r.Environment.Filesystem = "tmpfs" }},
 		{"version", "The versions of rmqbench differ", "With care", func(r *results.Run) { r.Tool.Version = "v9" }},
 		{"setting", "The setting flushDiskType differs (ASYNC_FLUSH / SYNC_FLUSH)", "With care", func(r *results.Run) { r.Profile.Settings["flushDiskType"] = "SYNC_FLUSH" }},
-		{"invalid", "is not valid: too late", "Not comparable", func(r *results.Run) {
+		{"invalid", "is not valid: Too late.", "Not comparable", func(r *results.Run) {
 			r.Verdict = results.Verdict{Status: results.Invalid, Reasons: []string{"too late"}}
 		}},
-		{"incomplete", "is incomplete: stopped", "Not comparable", func(r *results.Run) {
+		{"incomplete", "is incomplete: Stopped.", "Not comparable", func(r *results.Run) {
 			r.Verdict = results.Verdict{Status: results.Incomplete, Reasons: []string{"stopped"}}
 		}},
 		{"phase", "Phase rush is left out: java-5 does not have it.", "With care", func(r *results.Run) { r.Phases = r.Phases[:2] }},

@@ -14,7 +14,7 @@ func (c *Comparison) warn(all []*gathered) {
 		r := g.rec.Run
 		_, word, _ := verdict(r.Verdict.Status)
 		if r.Verdict.Status != results.Valid {
-			c.hard = append(c.hard, fmt.Sprintf("Run %s is %s: %s", clean(r.ID), strings.ToLower(word), clean(strings.Join(r.Verdict.Reasons, " "))))
+			c.hard = append(c.hard, fmt.Sprintf("Run %s is %s: %s", clean(r.ID), strings.ToLower(word), clean(strings.Join(sentences(r.Verdict.Reasons), " "))))
 		}
 		for _, p := range g.problems {
 			c.soft = append(c.soft, "Run "+clean(r.ID)+": "+p)
