@@ -266,7 +266,7 @@ func appendQueues(queues []protocol.MessageQueue, topic, broker string, n int32)
 
 // ask gets the route of a topic from the first name server that answers.
 func (t *routes) ask(topic string) ([]protocol.MessageQueue, error) {
-	var err error = errNoNameServer
+	err := errNoNameServer
 	for _, addr := range t.b.config().nameServers() {
 		var resp *protocol.Command
 		cmd := &protocol.Command{

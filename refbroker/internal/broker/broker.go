@@ -3,18 +3,22 @@
 //
 // # Map
 //
-//	broker.go    making, starting, stopping; which code goes where
-//	send.go      SEND_MESSAGE and its kin          retry.go      CONSUMER_SEND_MSG_BACK
-//	pull.go      PULL_MESSAGE                      longpoll.go   pulls that wait
-//	client.go    who is connected                  heartbeat.go  requests about that
-//	topic.go     topics.json                       topicadmin.go requests about that
-//	group.go     subscriptionGroup.json            groupadmin.go requests about that
-//	offset.go    consumerOffset.json               offsethandlers.go requests about that
-//	schedule.go  delay levels, delayOffset.json    lock.go       queue locks
-//	query.go     by key and by id                  assign.go     QUERY_ASSIGNMENT
-//	register.go  the name servers                  config.go, configure.go  settings
+//	broker.go             making, starting, stopping; which code goes where
+//	send.go, sendprops.go SEND_MESSAGE and its kin
+//	retry.go              CONSUMER_SEND_MSG_BACK
+//	pull.go, longpoll.go  PULL_MESSAGE, and pulls that wait
+//	client.go             who is connected; heartbeat.go: requests about that
+//	topic.go              topics.json; topicadmin.go: requests about that
+//	group.go              subscriptionGroup.json; groupadmin.go: requests about that
+//	offset.go             consumerOffset.json; offsethandlers.go: requests about that
+//	schedule.go           delay levels, delayOffset.json
+//	lock.go               queue locks
+//	query.go              by key and by id
+//	assign.go             QUERY_ASSIGNMENT
+//	register.go           the name servers
+//	config.go             settings; configure.go: requests about them
 //	stats.go, meter.go, runtimeinfo.go, consumestats.go, connections.go, relay.go,
-//	reset.go, admin.go  what mqadmin asks for
+//	reset.go, admin.go    what mqadmin asks for
 //
 // # Locks
 //
