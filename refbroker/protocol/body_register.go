@@ -55,7 +55,7 @@ func (r *RegisterBrokerResult) AppendTo(e *FieldEncoder) {
 const (
 	version3011     int32 = 37  // Java's NameServer draws the line here
 	version500      int32 = 413 // brokers send mappings from here on
-	maxRegistration       = 64 << 20
+	maxRegistration       = 32 << 20
 	zlibMark              = 0x78
 	topicTextParts        = 6
 )
@@ -66,7 +66,7 @@ var ErrBadRegistration = errors.New("bad registration body")
 // DecodeRegisterBrokerBody reads either form, told apart by the first byte
 // since brokers of 5.3 say uncompressed of what they compress. version is that
 // of the request: before 3.0.11 the body is the bare table of topics. A stream
-// that grows past 64 MiB is refused.
+// that grows past 32 MiB is refused.
 func DecodeRegisterBrokerBody(body []byte, version int32) (*RegisterBrokerBody, error) {
 	b := new(RegisterBrokerBody)
 	var err error

@@ -2,6 +2,19 @@
 // commands with both header encodings, codes, request and response headers,
 // JSON bodies and the message record. It does no input or output.
 //
+// A frame: FrameSize bounds it, DecodeCommand and AppendCommand (AppendHead for
+// a body sent apart) read and write it. Its fields are read through FieldReader
+// or, where each message pays for it, through SendMessageHeader,
+// SendMessageResponse, PullMessageHeader and PullMessageResponse. A body in JSON
+// is one of the structs of the body_*.go files, read by Unmarshal and written by
+// Marshal; LenientJSON makes standard JSON of what fastjson wrote. Messages are
+// read and written by DecodeMessage and AppendMessage, batches by DecodeBatch
+// and AppendBatchItem, properties by Property and its like.
+//
+// The layouts stand beside their code: frames in encode.go, records in
+// message.go, batches in record.go, registrations in body_register.go.
+// testdata/golden holds frames of the real programs; test/capture recorded them.
+//
 // Decoding never copies and never trusts a length: strings and bodies of a
 // decoded Command alias the frame that they came from, and live as long as it.
 // Whoever keeps one longer clones it.

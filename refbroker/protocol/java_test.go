@@ -49,6 +49,7 @@ var javaClasses = map[string]any{
 // oracle collects files for Java to read.
 type oracle struct {
 	t     *testing.T
+	peer  *profiles.Peer
 	dir   string
 	lines []string
 }
@@ -67,14 +68,13 @@ func (o *oracle) add(kind string, content []byte) string {
 // ask starts Java and returns what it read, by name.
 func (o *oracle) ask() map[string]any {
 	o.t.Helper()
-	peer := requireJava(o.t)
 	list := filepath.Join(o.dir, "list")
 	if err := os.WriteFile(list, []byte(strings.Join(o.lines, "\n")), 0o644); err != nil {
 		o.t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(o.t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, peer.Java, "-XX:TieredStopAtLevel=1", "-Duser.home="+o.dir, "-cp", peer.Classpath, "testdata/oracle/Reader.java", list)
+	cmd := exec.CommandContext(ctx, o.peer.Java, "-XX:TieredStopAtLevel=1", "-Duser.home="+o.dir, "-cp", o.peer.Classpath, "testdata/oracle/Reader.java", list)
 	out, err := cmd.Output()
 	if err != nil {
 		o.t.Fatalf("the oracle: %v\n%s", err, out)
@@ -137,7 +137,7 @@ func requireJava(t *testing.T) *profiles.Peer {
 // was decoded and encoded here, its body, its messages, and registrations.
 func TestJavaReadsWhatWeWrite(t *testing.T) {
 	t.Parallel()
-	o := &oracle{t: t, dir: t.TempDir()}
+	o := &oracle{t: t, peer: requireJava(t), dir: t.TempDir()}
 	frames, pairs := map[string]any{}, map[string]string{}
 	for _, g := range protocol.Goldens(t) {
 		c := g.Command(t)
