@@ -74,3 +74,40 @@ func benchSend(b *testing.B, addr string, clients []*remoting.Client, inFlight, 
 	}
 	wg.Wait()
 }
+
+// BenchmarkPull pulls 1 KiB messages, 32 at a time, from the beginning of a queue.
+func BenchmarkPull(b *testing.B) {
+	br, err := New(testConfig(b.TempDir()), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := br.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer br.Close() //nolint:errcheck // a benchmark
+	c := remoting.NewClient(remoting.ClientOptions{})
+	defer c.Close()
+	const held = 1000
+	benchSend(b, br.Addr(), []*remoting.Client{c}, 16, held, make([]byte, 1024))
+	done := make(chan int, 1)
+	callback := func(resp *protocol.Command, err error) {
+		if err != nil || resp.Code != 0 {
+			b.Error(err, resp)
+		}
+		done <- len(resp.Body)
+	}
+	h := pullHeader("g", "Bench", 0, 0, 0, "*")
+	cmd := &protocol.Command{Code: protocol.CodePullMessage, Header: h}
+	b.ReportAllocs()
+	b.SetBytes(32 << 10)
+	b.ResetTimer()
+	for i := range b.N {
+		h.QueueOffset = int64(i % (held - 32))
+		if err := c.Go(br.Addr(), cmd, callback); err != nil {
+			b.Fatal(err)
+		}
+		if n := <-done; n < 32<<10 {
+			b.Fatal(n)
+		}
+	}
+}
