@@ -124,7 +124,7 @@ func TestFailedFlushIsFinal(t *testing.T) {
 	var broken atomic.Bool
 	var syncs atomic.Int64
 	fsys := vfs.Inject(unsynced, func(op vfs.Op, path string) error {
-		if op != vfs.OpSync || !onLog(path) || !broken.Load() {
+		if op != vfs.OpSync || filepath.Base(path) != fileName(0) || !onLog(path) || !broken.Load() {
 			return nil
 		}
 		syncs.Add(1)

@@ -18,15 +18,15 @@ func LoadJSON(fsys vfs.FS, path string, decode func([]byte) error) error {
 	}
 	second := loadOne(fsys, path+".bak", decode)
 	switch {
-	case second == nil:
+	case second == nil, absent(first) && absent(second):
 		return nil
-	case errors.Is(second, fs.ErrNotExist) && errors.Is(first, fs.ErrNotExist):
-		return nil
-	case errors.Is(second, fs.ErrNotExist):
-		return fmt.Errorf("load %s, which has no .bak: %w", path, first)
+	case absent(second):
+		return fmt.Errorf("load config file, which has no .bak: %w", first)
 	}
-	return fmt.Errorf("load %s and its .bak: %w", path, errors.Join(first, second))
+	return fmt.Errorf("load config file and its .bak: %w", errors.Join(first, second))
 }
+
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errEmpty) }
 
 var errEmpty = errors.New("file is empty")
 
