@@ -69,7 +69,7 @@ func (c *Comparison) lines(of func(*gathered) plotter.XYs) []line {
 
 func sendQuantile(q float64) func(*gathered) plotter.XYs {
 	return func(g *gathered) plotter.XYs {
-		return xys(g.send, func(l latencyColumn) (float64, float64) { return l.at, quantile(l.h, q) })
+		return xys(g.send, func(l latencyColumn) (float64, float64) { return l.at, l.quantile(q) })
 	}
 }
 

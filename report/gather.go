@@ -26,10 +26,31 @@ type gathered struct {
 	problems []string
 }
 
+// columnQuantiles are the percentiles that a column keeps of its histogram,
+// which is too large to be kept itself.
+var columnQuantiles = []float64{50, 99, 99.9, 100}
+
 // latencyColumn is one stretch of time of a latency log.
 type latencyColumn struct {
-	at float64 // its middle, in seconds
-	h  *hdrhistogram.Histogram
+	at     float64 // its middle, in seconds
+	count  int64
+	micros []float64 // by columnQuantiles; a gap where the sample is too small
+}
+
+func newColumn(at float64, h *hdrhistogram.Histogram) latencyColumn {
+	c := latencyColumn{at: at, count: h.TotalCount()}
+	for _, q := range columnQuantiles {
+		c.micros = append(c.micros, quantile(h, q))
+	}
+	return c
+}
+
+// quantile returns one of columnQuantiles, a gap for any other.
+func (c latencyColumn) quantile(q float64) float64 {
+	if i := slices.Index(columnQuantiles, q); i >= 0 && i < len(c.micros) {
+		return c.micros[i]
+	}
+	return gap
 }
 
 // pointColumn is one stretch of time of the timeline.
@@ -67,16 +88,18 @@ func (g *gathered) readLog(name string) []latencyColumn {
 	total := results.NewHistogram()
 	g.totals[name] = total
 	warm := warmups(g.rec.Run)
-	columns := map[int]*latencyColumn{}
+	sums := map[int]*hdrhistogram.Histogram{}
+	at := map[int]float64{}
 	err := g.rec.Intervals(name, func(i results.Interval) error {
 		if !warm[g.rec.PhaseOf(i)] {
 			total.Merge(i.Histogram)
 		}
-		n, at := g.columnAt(i.Offset.Seconds() + i.End.Sub(i.Start).Seconds()/2)
-		if c := columns[n]; c != nil {
-			c.h.Merge(i.Histogram)
+		n, middle := g.columnAt(i.Offset.Seconds() + i.End.Sub(i.Start).Seconds()/2)
+		at[n] = middle
+		if sums[n] == nil {
+			sums[n] = i.Histogram
 		} else {
-			columns[n] = &latencyColumn{at: at, h: i.Histogram}
+			sums[n].Merge(i.Histogram)
 		}
 		return nil
 	})
@@ -85,7 +108,7 @@ func (g *gathered) readLog(name string) []latencyColumn {
 	} else if err != nil {
 		g.problems = append(g.problems, "The log "+name+".hlog could not be read to its end: "+err.Error()+".")
 	}
-	return inOrder(columns)
+	return inOrder(sums, at)
 }
 
 // columnAt returns the number and the middle of the column at a time: that of
@@ -103,14 +126,14 @@ func (g *gathered) columnAt(at float64) (int, float64) {
 
 // inOrder returns the columns by time. A stretch without samples between two
 // becomes an empty column, so that no line is drawn across it.
-func inOrder(columns map[int]*latencyColumn) []latencyColumn {
+func inOrder(sums map[int]*hdrhistogram.Histogram, at map[int]float64) []latencyColumn {
 	var out []latencyColumn
 	last := -1
-	for _, n := range sortedKeys(columns) {
+	for _, n := range sortedKeys(sums) {
 		if last >= 0 && n > last+1 {
-			out = append(out, latencyColumn{at: columns[n].at, h: results.NewHistogram()})
+			out = append(out, latencyColumn{at: at[n]})
 		}
-		out, last = append(out, *columns[n]), n
+		out, last = append(out, newColumn(at[n], sums[n])), n
 	}
 	return out
 }

@@ -59,3 +59,47 @@ func TestHTML(t *testing.T) {
 		})
 	}
 }
+
+func TestSave(t *testing.T) {
+	t.Parallel()
+	rec := runs()["stalled"].open(t, "stalled")
+	rec.Dir = copyDir(t, rec.Dir)
+	path, err := Save(rec)
+	if err != nil || path != filepath.Join(rec.Dir, "report.html") {
+		t.Fatalf("%s: %v", path, err)
+	}
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := checkPage(t, "saved", page)
+	for _, want := range []string{"Not valid", "The generator was late", "1 of 2 thresholds failed.", "812 ms", "Messages lost", "of 17,030 acknowledged", "71,234",
+		"rmqbench run flashsale.yaml --profile go-single --driver client-go --set phases.rush.rate=2000", "ASYNC_FLUSH"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	for _, f := range Plots(rec) {
+		svg, err := os.ReadFile(filepath.Join(rec.Dir, f.Name+".svg"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wellFormed(t, f.Name, svg)
+		if !strings.Contains(text, f.Title) {
+			t.Errorf("the page has no plot %q", f.Title)
+		}
+	}
+	rec.Dir = filepath.Join(rec.Dir, "not there")
+	if _, err := Save(rec); err == nil {
+		t.Error("saving into a folder that is not there works")
+	}
+}
+
+func copyDir(t *testing.T, dir string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "run")
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}

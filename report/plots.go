@@ -67,12 +67,12 @@ func (g *gathered) latencyChart(name, title string, cols []latencyColumn) *chart
 	}
 	c := g.overTime(name, title)
 	for i, p := range latencyPercentiles {
-		pts := xys(cols, func(l latencyColumn) (float64, float64) { return l.at, quantile(l.h, p.q) })
+		pts := xys(cols, func(l latencyColumn) (float64, float64) { return l.at, l.quantile(p.q) })
 		if hasValue(pts) {
 			c.lines = append(c.lines, line{label: p.name, style: i, pts: pts})
 		}
 	}
-	top := xys(cols, func(l latencyColumn) (float64, float64) { return l.at, quantile(l.h, 100) })
+	top := xys(cols, func(l latencyColumn) (float64, float64) { return l.at, l.quantile(100) })
 	c.lines = append(c.lines, line{label: "max", style: 3, pts: top, dots: true})
 	low, high := span(c.lines)
 	c.y = latencyScale(low, high)
@@ -265,7 +265,7 @@ func hasPositive(pts plotter.XYs) bool {
 }
 
 func anySamples(cols []latencyColumn) bool {
-	return slices.ContainsFunc(cols, func(c latencyColumn) bool { return c.h.TotalCount() > 0 })
+	return slices.ContainsFunc(cols, func(c latencyColumn) bool { return c.count > 0 })
 }
 
 // describe puts the lines into words.

@@ -168,7 +168,7 @@ func (w *textWriter) trends(g *gathered) {
 func (w *textWriter) columns(g *gathered, cols []latencyColumn, q float64) []float64 {
 	at := map[float64]float64{}
 	for _, c := range cols {
-		if v := quantile(c.h, q); v == v { // not a gap
+		if v := c.quantile(q); v == v { // not a gap
 			at[c.at] = v
 		}
 	}
