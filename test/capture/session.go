@@ -2,10 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -182,15 +183,25 @@ func (s *session) stop() {
 	}
 }
 
-// freePort returns a port with its neighbours free, as a broker needs them.
+// freePort returns a port with its neighbours free, as a broker needs them,
+// below those that the system gives to clients.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	for range 100 {
+		port := 15000 + rand.IntN(15000)
+		if isFree(port-2) && isFree(port) && isFree(port+1) {
+			return port, nil
+		}
 	}
-	defer l.Close()
-	addr, err := netip.ParseAddrPort(l.Addr().String())
-	return int(addr.Port()), err
+	return 0, errors.New("no three free ports found")
+}
+
+func isFree(port int) bool {
+	l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
 }
 
 func waitFor(ctx context.Context, what string, ok func() bool) error {
