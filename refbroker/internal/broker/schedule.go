@@ -30,7 +30,7 @@ type schedule struct {
 	fs    vfs.FS
 	path  string
 	step  int64
-	store *store.Store
+	store delayStore
 	log   *slog.Logger
 	count func(topic string, res *store.PutResult)
 
@@ -40,6 +40,16 @@ type schedule struct {
 	steps   int64
 	dirty   bool
 	wg      sync.WaitGroup
+}
+
+// delayStore is what the schedule needs of a store.
+type delayStore interface {
+	MinOffset(topic string, queue int32) int64
+	MaxOffset(topic string, queue int32) int64
+	ConsumeQueueUnit(topic string, queue int32, offset int64) (phys int64, size int32, tags int64, ok bool)
+	Lookup(phys int64, f func(record []byte) error) error
+	Append(m *protocol.Message) store.PutResult
+	Await(end int64, w store.Waiter)
 }
 
 // level is a delay level with its queue; level 1 has queue 0.
