@@ -152,7 +152,7 @@ func TestClusterGoes(t *testing.T) {
 				t.Errorf("took %s", took)
 			}
 			l := r.Ledger
-			if l.Sent < 500 || l.Acked == 0 || l.Failed+l.Unknown == 0 || l.Acked+l.Failed+l.Unknown != l.Sent {
+			if l.Sent < 500 || l.Acked == 0 || l.Failed+l.Unknown == 0 || l.Lost > 0 || l.Acked+l.Failed+l.Unknown != l.Sent {
 				l.Violations = nil
 				t.Errorf("ledger %+v, errors %v", l, r.Phases[0].Operations[0].Errors)
 			}

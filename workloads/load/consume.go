@@ -44,7 +44,7 @@ func (m *member) handle(r *driver.Received) error {
 		m.shard.receive(m.e.phaseAt(at), len(r.Body), now.Sub(m.e.start)-at)
 	}
 	w := <-m.workers
-	w.work(m.e.done)
+	w.work(m.e.leave)
 	m.workers <- w
 	return nil
 }
@@ -57,7 +57,7 @@ type worker struct {
 	debt    time.Duration
 }
 
-func (w *worker) work(done <-chan struct{}) {
+func (w *worker) work(leave <-chan struct{}) {
 	d := time.Duration(w.sampler.Next() * float64(time.Microsecond))
 	if d <= 0 || d <= w.debt {
 		w.debt -= max(0, d)
@@ -67,7 +67,7 @@ func (w *worker) work(done <-chan struct{}) {
 	w.timer.Reset(d - w.debt)
 	select {
 	case <-w.timer.C:
-	case <-done:
+	case <-leave:
 		w.timer.Stop()
 	}
 	w.debt += time.Since(begin) - d

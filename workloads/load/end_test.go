@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -44,6 +45,25 @@ func TestDrain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestBacklogIsNotLost: what a slow group has not reached when the drain is
+// over is left, and said.
+func TestBacklogIsNotLost(t *testing.T) {
+	t.Parallel()
+	tg, plan := newTarget(), simplePlan(100, time.Second)
+	plan.Phases[1].Duration, tg.lagging = time.Second, 50
+	plan.Consumers[0].Processing = workloads.Dist{Kind: workloads.DistFixed, A: 50_000}
+	run(t, configOf(tg, plan), tg, func(r *results.Run) {
+		missing := r.Ledger.Acked - r.Ledger.Received
+		if missing < 50 || r.Ledger.Lost != 0 || r.Verdict.Status != results.Valid {
+			t.Errorf("received %d, lost %d, verdict %+v", r.Ledger.Received, r.Ledger.Lost, r.Verdict)
+		}
+		want := fmt.Sprintf("%d acknowledged messages had not been consumed", missing)
+		if n := len(r.Verdict.Reasons); n == 0 || !strings.Contains(r.Verdict.Reasons[n-1], want) {
+			t.Errorf("reasons %q, want %q", r.Verdict.Reasons, want)
+		}
+	})
 }
 
 func TestEndsEarly(t *testing.T) {

@@ -24,6 +24,7 @@ const (
 	closeTimeout  = 3 * time.Second  // for consumers, and for producers beyond their own timeout
 	implicitDrain = 10 * time.Second // for plans with consumers and without a drain phase
 	linger        = 250 * time.Millisecond
+	leaveAfter    = 100 * time.Millisecond // then a closing consumer's work is cut short
 )
 
 // engine is one run. What it made in setup it takes down in teardown.
@@ -50,11 +51,15 @@ type engine struct {
 
 	start time.Time
 	done  chan struct{} // closed when the load has to stop
+	leave chan struct{} // closed when consumers have to finish the message in hand
 	stop  sync.Once
 	why   string        // why the run is incomplete; set before done is closed
 	cut   time.Duration // when it was cut short, with why
 	drain time.Duration // when the final drain was over
 	fault *results.Fault
+
+	consumedAll []bool // by consumer group, at the end
+	left        int64  // acknowledged and not yet consumed at the end
 
 	collector *collector
 }
@@ -79,7 +84,7 @@ func newEngine(cfg Config) (*engine, error) {
 	h.Write([]byte(cfg.RunID))
 	e := &engine{
 		cfg: cfg, plan: cfg.Plan, log: cfg.Log, clock: cfg.Clock, runID: h.Sum64(),
-		names: names{isolate: cfg.Isolate, run: cfg.RunID}, done: make(chan struct{}), limits: cfg.Plan.Limits,
+		names: names{isolate: cfg.Isolate, run: cfg.RunID}, done: make(chan struct{}), leave: make(chan struct{}), limits: cfg.Plan.Limits,
 	}
 	if e.limits.Interval <= 0 {
 		e.limits.Interval = time.Second
@@ -161,6 +166,7 @@ func (e *engine) run(ctx context.Context) (*results.Run, error) {
 	}
 	e.watch(ctx, &sending)
 	e.closeClients()
+	e.lookBehind()
 	e.collector.end()
 	collecting.Wait()
 	return e.summary(), nil
@@ -270,7 +276,7 @@ func (e *engine) drained(settled *time.Time) (at time.Duration, ok bool) {
 	return now, now >= limit
 }
 
-// halt stops the pacers and the simulated work of consumers.
+// halt stops the pacers.
 func (e *engine) halt() { e.stop.Do(func() { close(e.done) }) }
 
 // abort halts the run and says why it is incomplete.
@@ -340,7 +346,24 @@ func (e *engine) closeClients() {
 	for _, m := range e.members {
 		wg.Go(func() { e.closed("consumer", m.name, m.consumer.Close(ctx)) })
 	}
+	hurry := time.AfterFunc(leaveAfter, func() { close(e.leave) })
+	defer hurry.Stop()
 	wg.Wait()
+}
+
+// lookBehind asks how far each group got, now that its members have committed.
+// A target that died is not asked.
+func (e *engine) lookBehind() {
+	e.consumedAll = make([]bool, len(e.plan.Consumers))
+	if e.fault != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
+	defer cancel()
+	for g, c := range e.plan.Consumers {
+		lag, err := e.cfg.Admin.Lag(ctx, e.names.of(c.Name), e.names.of(c.Topic))
+		e.consumedAll[g] = err == nil && lag == 0
+	}
 }
 
 // closeGrace is how long answers may still take: their timeout, but a run

@@ -66,6 +66,7 @@ type account struct {
 	places  map[int64]place
 	room    int
 	last    []map[uint64]int64 // by groups: key → highest sequence received
+	passed  []map[queue]int64  // by groups: highest offset received
 
 	sent, ackedN, failed, unknown    int64
 	received, duplicated, outOfOrder int64
@@ -73,12 +74,18 @@ type account struct {
 	outstanding                      int64 // acked and expected, not yet received, summed over groups
 }
 
+// queue is one queue of a broker, numbered as the account numbers brokers.
+type queue struct{ broker, number int32 }
+
 // place is where the broker stored a message.
 type place struct {
 	offset int64
-	queue  int32
-	broker int32
+	queue
 }
+
+// overtaking is how far a consumer may be ahead in a queue while it still has
+// an earlier message in its hands.
+const overtaking = 2000
 
 // newLedger makes the ledger of a run: topics has the topic of each producer instance.
 func newLedger(run uint64, topics []string, groups []ledgerGroup, ordered bool) *ledger {
@@ -92,6 +99,7 @@ func newLedger(run uint64, topics []string, groups []ledgerGroup, ordered bool) 
 			if g.Topic == topic {
 				a.groups = append(a.groups, i)
 				a.last = append(a.last, map[uint64]int64{})
+				a.passed = append(a.passed, map[queue]int64{})
 			}
 		}
 		a.seen = make([]bitset, len(a.groups))
@@ -143,7 +151,7 @@ func (l *ledger) resolve(m *driver.Message, r *driver.Result) (expected int) {
 		}
 	}
 	if missing && len(a.places) < a.room {
-		a.places[m.Sequence] = place{r.Offset, r.Queue, a.broker(r.Broker)}
+		a.places[m.Sequence] = place{r.Offset, queue{a.broker(r.Broker), r.Queue}}
 	}
 	return expected
 }
@@ -199,6 +207,8 @@ func (a *account) receive(l *ledger, group int, id Identity, r *driver.Received,
 		return true, false
 	}
 	a.received++
+	q := queue{a.broker(r.Broker), r.Queue}
+	a.passed[k][q] = max(a.passed[k][q], r.Offset)
 	if a.acked.has(id.Sequence) {
 		a.outstanding--
 		a.forget(id.Sequence)
@@ -297,31 +307,47 @@ func (l *ledger) counts() (results.Ledger, ledgerState) {
 	return out, st
 }
 
-// close settles the accounts: what was acknowledged and not received is lost,
-// what has no outcome is unknown.
-func (l *ledger) close() results.Ledger {
+// close settles the accounts: what has no outcome is unknown; what was
+// acknowledged and not received is lost if its group had consumed everything
+// there was, or was well past it in its queue. The rest had not been reached
+// when the run ended, which is no loss: left.
+func (l *ledger) close(consumedAll func(group int) bool) (out results.Ledger, left int64) {
 	out, st := l.counts()
 	out.Unknown += st.inFlight
 	out.Lost = 0
 	for _, a := range l.accounts {
 		a.mu.Lock()
 		for k, g := range a.groups {
-			out.Lost += a.acked.missingFrom(&a.seen[k], func(seq int64) { l.noteLost(a, g, seq) })
+			all := consumedAll(g)
+			a.acked.missingFrom(&a.seen[k], func(seq int64) {
+				if !all && !a.wasPassed(k, seq) {
+					left++
+					return
+				}
+				out.Lost++
+				l.note(nil, l.lost(a, g, seq))
+			})
 		}
 		a.mu.Unlock()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out.Violations = append([]results.Violation{}, l.violations...)
-	return out
+	return out, left
 }
 
-func (l *ledger) noteLost(a *account, group int, seq int64) {
+// wasPassed reports whether the k-th group of a received much later messages of the queue.
+func (a *account) wasPassed(k int, seq int64) bool {
+	p, ok := a.places[seq]
+	return ok && a.passed[k][p.queue] > p.offset+overtaking
+}
+
+func (l *ledger) lost(a *account, group int, seq int64) results.Violation {
 	v := results.Violation{Kind: kindLost, Group: l.groups[group].Name, Producer: a.number, Sequence: seq, Queue: -1, Offset: -1}
 	if p, ok := a.places[seq]; ok {
-		v.Broker, v.Queue, v.Offset = a.brokers[p.broker], int(p.queue), p.offset
+		v.Broker, v.Queue, v.Offset = a.brokers[p.broker], int(p.number), p.offset
 	}
-	l.note(nil, v)
+	return v
 }
 
 // filter is a TAG subscription expression; nil matches everything.

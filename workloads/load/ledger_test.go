@@ -169,7 +169,7 @@ func TestLedgerMemory(t *testing.T) {
 	if pages > 5+1+1 || len(a.places) != 5 { // one page for each loss, and the last of each set
 		t.Errorf("%d pages and %d places for 5 lost messages", pages, len(a.places))
 	}
-	got := l.close()
+	got, _ := l.close(func(int) bool { return true })
 	if got.Lost != 5 || got.Received != n-5 || got.Violations[2].Sequence != 80_077 || got.Violations[2].Offset != 80_077 {
 		t.Errorf("lost %d, received %d, violations %+v", got.Lost, got.Received, got.Violations)
 	}
@@ -186,9 +186,32 @@ func TestPlacesAreBounded(t *testing.T) {
 		l.send(m)
 		l.resolve(m, &driver.Result{Broker: "b", Offset: seq})
 	}
-	got := l.close()
+	got, _ := l.close(func(int) bool { return true })
 	if got.Lost != 1000 || len(got.Violations) != maxViolations || len(l.accounts[0].places) != 100 {
 		t.Errorf("lost %d, %d named, %d places", got.Lost, len(got.Violations), len(l.accounts[0].places))
+	}
+}
+
+// TestLostOrNotReached: a message that a group never got is lost when the
+// group has consumed everything, or is well past it; else it may still come.
+func TestLostOrNotReached(t *testing.T) {
+	t.Parallel()
+	const n = 5000
+	for _, all := range []bool{false, true} {
+		l := newLedger(1, []string{"t"}, []ledgerGroup{{"g", "t", "*"}}, false)
+		body := make([]byte, IdentitySize)
+		for seq := range int64(n) {
+			m := &driver.Message{Sequence: seq}
+			l.send(m)
+			l.resolve(m, &driver.Result{Broker: "b", Offset: seq})
+			if Stamp(body, Identity{Run: 1, Sequence: seq}); seq < 4500 && seq != 100 && seq != 4000 {
+				l.receive(0, &driver.Received{Body: body, Broker: "b", Offset: seq})
+			}
+		}
+		got, left := l.close(func(int) bool { return all })
+		if want := map[bool]int64{false: 1, true: 502}[all]; got.Lost != want || left != 502-want || got.Violations[0].Sequence != 100 {
+			t.Errorf("consumed all %v: lost %d, left %d, first %+v", all, got.Lost, left, got.Violations[0])
+		}
 	}
 }
 

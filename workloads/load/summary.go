@@ -26,7 +26,7 @@ func (e *engine) summary() *results.Run {
 			run.Phases = append(run.Phases, p)
 		}
 	}
-	run.Ledger = e.ledger.close()
+	run.Ledger, e.left = e.ledger.close(func(g int) bool { return e.consumedAll[g] })
 	run.Nodes = e.usage.nodes()
 	run.Generator = e.usage.generator()
 	all, judged := e.merged("")

@@ -85,6 +85,9 @@ func (e *engine) notes() []string {
 			out = append(out, fmt.Sprintf("phase %s has only %d acknowledged messages: it has no p99 and beyond", e.phases[i].Name, n))
 		}
 	}
+	if e.left > 0 {
+		out = append(out, fmt.Sprintf("%d acknowledged messages had not been consumed when the run ended: they are not counted as lost; give the drain phase more time to know", e.left))
+	}
 	for g, d := range e.demandByGroup() {
 		if d == 0 {
 			out = append(out, fmt.Sprintf("producer %s was never asked to send: no phase has arrivals for it", g))
