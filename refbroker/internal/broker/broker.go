@@ -22,10 +22,11 @@
 //
 // # Locks
 //
-// Each table has one lock of its own and calls nothing outside while it holds
-// it, but for files (topics, groups) and the name server's bell. The store
-// calls arrived with its dispatch lock held; arrived takes the lock of holds,
-// so nothing may call the store with that one held.
+// Each table has a lock of its own for looking and calls nothing outside while
+// it holds it. Changes of topics and groups go one after the other under a
+// second lock, which is held while the file is written and the bell of the
+// name servers is rung. The store calls arrived from its dispatch; arrived
+// takes the lock of holds, so nothing may call the store with that one held.
 //
 // # Memory of requests
 //

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,6 +20,8 @@ type groups struct {
 	path   string
 	cfg    func() *Config
 	failed func(what string, err error)
+
+	changing sync.Mutex // held during a change, file included
 
 	mu        sync.RWMutex
 	table     map[string]*protocol.SubscriptionGroupConfig
@@ -61,38 +64,58 @@ func (g *groups) find(name string) *protocol.SubscriptionGroupConfig {
 	if name == "" || len(name) > maxGroupName || hasIllegalRune(name) {
 		return nil
 	}
+	var made *protocol.SubscriptionGroupConfig
+	g.change(func() bool {
+		if made = g.table[name]; made != nil {
+			return false
+		}
+		c := protocol.NewSubscriptionGroupConfig(strings.Clone(name))
+		made = &c
+		g.table[c.GroupName] = made
+		return true
+	})
+	return made
+}
+
+// change calls f, which changes the table, and makes the change last if f says
+// that there is one.
+func (g *groups) change(f func() bool) {
+	g.changing.Lock()
+	defer g.changing.Unlock()
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if c := g.table[name]; c != nil {
-		return c
+	changed := f()
+	if changed {
+		g.version.Next(g.version.StateVersion, time.Now().UnixMilli())
 	}
-	c := protocol.NewSubscriptionGroupConfig(strings.Clone(name))
-	g.table[c.GroupName] = &c
-	g.save()
-	return &c
+	g.mu.Unlock()
+	if !changed {
+		return
+	}
+	table := g.snapshot()
+	if err := saveJSON(g.fs, g.path, &table); err != nil {
+		g.failed("subscription groups are not saved", err)
+	}
 }
 
 // update creates or replaces groups.
 func (g *groups) update(all ...protocol.SubscriptionGroupConfig) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, c := range all {
-		g.table[c.GroupName] = &c
-	}
-	g.save()
+	g.change(func() bool {
+		for _, c := range all {
+			g.table[c.GroupName] = &c
+		}
+		return len(all) > 0
+	})
 }
 
 // remove deletes a group and reports whether it was there.
-func (g *groups) remove(name string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.table[name] == nil {
-		return false
-	}
-	delete(g.table, name)
-	delete(g.forbidden, name)
-	g.save()
-	return true
+func (g *groups) remove(name string) (removed bool) {
+	g.change(func() bool {
+		removed = g.table[name] != nil
+		delete(g.table, name)
+		delete(g.forbidden, name)
+		return removed
+	})
+	return removed
 }
 
 // mayRead reports whether a group may read a topic.
@@ -104,25 +127,25 @@ func (g *groups) mayRead(group, topic string) bool {
 
 // forbid lets a group read a topic or not.
 func (g *groups) forbid(group, topic string, readable bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	bits := g.forbidden[group]
-	if bits == nil {
-		bits = map[string]int32{}
-		g.forbidden[group] = bits
-	}
-	if readable {
-		bits[topic] &^= forbidRead
-	} else {
-		bits[topic] |= forbidRead
-	}
-	if bits[topic] == 0 {
-		delete(bits, topic)
-	}
-	if len(bits) == 0 {
-		delete(g.forbidden, group)
-	}
-	g.save()
+	g.change(func() bool {
+		bits := g.forbidden[group]
+		if bits == nil {
+			bits = map[string]int32{}
+			g.forbidden[group] = bits
+		}
+		if readable {
+			bits[topic] &^= forbidRead
+		} else {
+			bits[topic] |= forbidRead
+		}
+		if bits[topic] == 0 {
+			delete(bits, topic)
+		}
+		if len(bits) == 0 {
+			delete(g.forbidden, group)
+		}
+		return true
+	})
 }
 
 // names returns the names of all groups.
@@ -140,10 +163,6 @@ func (g *groups) names() []string {
 func (g *groups) snapshot() protocol.SubscriptionGroupTable {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.file()
-}
-
-func (g *groups) file() protocol.SubscriptionGroupTable {
 	f := protocol.SubscriptionGroupTable{
 		DataVersion:            g.version,
 		ForbiddenTable:         map[string]map[string]int32{},
@@ -153,21 +172,9 @@ func (g *groups) file() protocol.SubscriptionGroupTable {
 		f.SubscriptionGroupTable[name] = *c
 	}
 	for group, bits := range g.forbidden {
-		f.ForbiddenTable[group] = map[string]int32{}
-		for topic, b := range bits {
-			f.ForbiddenTable[group][topic] = b
-		}
+		f.ForbiddenTable[group] = maps.Clone(bits)
 	}
 	return f
-}
-
-// save moves the version on and writes the file, mu held.
-func (g *groups) save() {
-	g.version.Next(g.version.StateVersion, time.Now().UnixMilli())
-	f := g.file()
-	if err := saveJSON(g.fs, g.path, &f); err != nil {
-		g.failed("subscription groups are not saved", err)
-	}
 }
 
 // load reads the file.

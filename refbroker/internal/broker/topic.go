@@ -23,14 +23,17 @@ type topic struct {
 
 // topics is the table of topics and its file topics.json.
 //
-// A change is in memory and in the file before the call returns, and is then
-// told to changed, which registers it.
+// A change is in memory and in the file before the call returns, and is told to
+// changed, which registers it. Changes go one after the other; who only looks
+// never waits for a file.
 type topics struct {
 	fs      vfs.FS
 	path    string
 	cfg     func() *Config
 	changed func(names ...string)
 	failed  func(what string, err error)
+
+	changing sync.Mutex // held during a change, file included
 
 	mu      sync.RWMutex
 	table   map[string]*topic
@@ -116,70 +119,84 @@ func (t *topics) get(name string) *topic {
 	return t.table[name]
 }
 
+// change calls f, which changes the table and returns the names of the topics
+// to be registered, and makes the change last if f says that there is one.
+func (t *topics) change(f func() (names []string, changed bool)) {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	t.mu.Lock()
+	names, changed := f()
+	if changed {
+		t.version.Next(t.version.StateVersion, time.Now().UnixMilli())
+	}
+	t.mu.Unlock()
+	if !changed {
+		return
+	}
+	t.save()
+	if len(names) > 0 {
+		t.changed(names...)
+	}
+}
+
 // createFromTemplate creates a topic that a client sends to after the topic
 // that the client names as its template, and reports whether it is new. It
 // returns nil if the template does not exist or must not be inherited.
-func (t *topics) createFromTemplate(name, template string, queues, sysFlag int32) (*topic, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if old := t.table[name]; old != nil {
-		return old, false
-	}
-	parent := t.table[template]
-	if parent == nil || parent.Perm&protocol.PermInherit == 0 {
-		return nil, false
-	}
-	if template == topicAutoCreate && !t.cfg().AutoCreateTopicEnable {
-		return nil, false
-	}
-	c := protocol.NewTopicConfig(name)
-	c.WriteQueueNums = max(0, min(queues, parent.WriteQueueNums))
-	c.ReadQueueNums = c.WriteQueueNums
-	c.Perm = parent.Perm &^ protocol.PermInherit
-	c.TopicSysFlag, c.TopicFilterType = sysFlag, parent.TopicFilterType
-	return t.set(c), true
+func (t *topics) createFromTemplate(name, template string, queues, sysFlag int32) (made *topic, isNew bool) {
+	t.change(func() ([]string, bool) {
+		if made = t.table[name]; made != nil {
+			return nil, false
+		}
+		parent := t.table[template]
+		if parent == nil || parent.Perm&protocol.PermInherit == 0 {
+			return nil, false
+		}
+		if template == topicAutoCreate && !t.cfg().AutoCreateTopicEnable {
+			return nil, false
+		}
+		c := protocol.NewTopicConfig(name)
+		c.WriteQueueNums = max(0, min(queues, parent.WriteQueueNums))
+		c.ReadQueueNums = c.WriteQueueNums
+		c.Perm = parent.Perm &^ protocol.PermInherit
+		c.TopicSysFlag, c.TopicFilterType = sysFlag, parent.TopicFilterType
+		made, isNew = t.place(c), true
+		return []string{made.TopicName}, true
+	})
+	return made, isNew
 }
 
 // ensure returns a topic, created with as many queues if it was not there, and
 // reports whether it is new. A topic that is there gets the given order.
-func (t *topics) ensure(name string, queues, perm int32, order bool, sysFlag int32) (*topic, bool) {
+func (t *topics) ensure(name string, queues, perm int32, order bool, sysFlag int32) (made *topic, isNew bool) {
 	if old := t.get(name); old != nil && old.Order == order {
 		return old, false
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if old := t.table[name]; old != nil {
-		c := old.TopicConfig
+	t.change(func() ([]string, bool) {
+		c := protocol.NewTopicConfig(name)
+		c.ReadQueueNums, c.WriteQueueNums, c.Perm, c.TopicSysFlag = queues, queues, perm, sysFlag
+		old := t.table[name]
+		if old != nil {
+			c = old.TopicConfig
+		}
+		isNew = old == nil
 		c.Order = order
-		return t.set(c), false
-	}
-	c := protocol.NewTopicConfig(name)
-	c.ReadQueueNums, c.WriteQueueNums, c.Perm = queues, queues, perm
-	c.Order, c.TopicSysFlag = order, sysFlag
-	return t.set(c), true
+		made = t.place(c)
+		return []string{made.TopicName}, true
+	})
+	return made, isNew
 }
 
 // update creates or replaces topics.
 func (t *topics) update(all ...protocol.TopicConfig) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	names := make([]string, len(all))
-	for i, c := range all {
-		t.place(c)
-		names[i] = c.TopicName
-	}
-	t.save()
-	t.changed(names...)
+	t.change(func() (names []string, changed bool) {
+		for _, c := range all {
+			names = append(names, t.place(c).TopicName)
+		}
+		return names, len(names) > 0
+	})
 }
 
-// set puts one topic in, mu held.
-func (t *topics) set(c protocol.TopicConfig) *topic {
-	n := t.place(c)
-	t.save()
-	t.changed(n.TopicName)
-	return n
-}
-
+// place puts a topic in, mu held.
 func (t *topics) place(c protocol.TopicConfig) *topic {
 	var stat *topicStat
 	if old := t.table[c.TopicName]; old != nil {
@@ -191,35 +208,31 @@ func (t *topics) place(c protocol.TopicConfig) *topic {
 }
 
 // remove deletes a topic and reports whether it was there.
-func (t *topics) remove(name string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.table[name] == nil {
-		return false
-	}
-	delete(t.table, name)
-	t.save()
-	return true
+func (t *topics) remove(name string) (removed bool) {
+	t.change(func() ([]string, bool) {
+		removed = t.table[name] != nil
+		delete(t.table, name)
+		return nil, removed
+	})
+	return removed
 }
 
 // setOrder makes those topics ordered that a name server lists. Like Java it
 // leaves the others as they are.
 func (t *topics) setOrder(ordered map[string]string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var names []string
-	for name, old := range t.table {
-		if _, want := ordered[name]; want && !old.Order {
-			c := old.TopicConfig
-			c.Order = true
-			t.place(c)
-			names = append(names, name)
+	if len(ordered) == 0 {
+		return
+	}
+	t.change(func() (names []string, changed bool) {
+		for name := range ordered {
+			if old := t.table[name]; old != nil && !old.Order {
+				c := old.TopicConfig
+				c.Order = true
+				names = append(names, t.place(c).TopicName)
+			}
 		}
-	}
-	if len(names) > 0 {
-		t.save()
-		t.changed(names...)
-	}
+		return names, len(names) > 0
+	})
 }
 
 // snapshot returns all topics and the version of the table.
@@ -257,18 +270,13 @@ func (t *topics) each(f func(*topic)) {
 
 // bump makes the version of the table a new one, for changes outside of it.
 func (t *topics) bump() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.save()
+	t.change(func() ([]string, bool) { return nil, true })
 }
 
-// save moves the version on and writes the file, mu held.
+// save writes the file.
 func (t *topics) save() {
-	t.version.Next(t.version.StateVersion, time.Now().UnixMilli())
-	file := protocol.TopicConfigTable{DataVersion: t.version, TopicConfigTable: make(map[string]protocol.TopicConfig, len(t.table))}
-	for name, n := range t.table {
-		file.TopicConfigTable[name] = n.TopicConfig
-	}
+	all, version := t.snapshot()
+	file := protocol.TopicConfigTable{DataVersion: version, TopicConfigTable: all}
 	if err := saveJSON(t.fs, t.path, &file); err != nil {
 		t.failed("topics are not saved", err)
 	}
