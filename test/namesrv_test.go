@@ -28,7 +28,7 @@ func TestJavaBrokerOnGoNameServer(t *testing.T) {
 	a := startAdmin(t, peer)
 	for _, compressed := range []bool{false, true} {
 		addr, kill := javaBroker(t, peer, ns, compressed)
-		a.want([]string{"DefaultCluster", "broker-a", addr}, "clusterList", "-n", ns)
+		a.await(addr, "clusterList", "-n", ns)
 		a.want([]string{"TBW102", "broker-a"}, "topicList", "-n", ns)
 		if !compressed {
 			namesrvTranscript(a, ns, addr)
@@ -46,8 +46,8 @@ func namesrvTranscript(a *mqadmin, ns, addr string) {
 	a.t.Helper()
 	const topic = "NameTopic"
 	perm := func(n int) []string { return []string{fmt.Sprintf(`"perm":%d`, n), addr} }
-	a.want([]string{"success"}, "updateTopic", "-n", ns, "-c", "DefaultCluster", "-t", topic)
-	a.want(perm(6), "topicRoute", "-n", ns, "-t", topic)
+	a.want([]string{"success"}, "updateTopic", "-n", ns, "-b", addr, "-t", topic)
+	a.await(`"perm":6`, "topicRoute", "-n", ns, "-t", topic)
 	a.want([]string{"OK"}, "wipeWritePerm", "-n", ns, "-b", "broker-a")
 	a.want(perm(4), "topicRoute", "-n", ns, "-t", topic)
 	a.want([]string{"OK"}, "addWritePerm", "-n", ns, "-b", "broker-a")
