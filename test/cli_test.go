@@ -394,8 +394,8 @@ func storeNames(t *testing.T, data string) []string {
 }
 
 // smallDisk returns a program that runs with a file system of its own of so
-// many megabytes at dir/disk, or skips the test where that needs more rights.
-func smallDisk(t *testing.T, megabytes int, args ...string) *command {
+// many kilobytes at dir/disk, or skips the test where that needs more rights.
+func smallDisk(t *testing.T, kilobytes int, args ...string) *command {
 	t.Helper()
 	if err := exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", t.TempDir()).Run(); err != nil {
 		t.Skipf("no file system of its own can be mounted here (unshare -rm): %v", err)
@@ -405,7 +405,7 @@ func smallDisk(t *testing.T, megabytes int, args ...string) *command {
 	if err := os.Mkdir(disk, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	script := "mount -t tmpfs -o size=" + strconv.Itoa(megabytes) + "m tmpfs " + disk + ` && exec "$@"`
+	script := "mount -t tmpfs -o size=" + strconv.Itoa(kilobytes) + "k tmpfs " + disk + ` && exec "$@"`
 	c.Path = "/usr/bin/unshare"
 	c.Args = append([]string{"unshare", "-rm", "sh", "-c", script, "sh", program}, args...)
 	return c
@@ -414,7 +414,7 @@ func smallDisk(t *testing.T, megabytes int, args ...string) *command {
 // The brokers' disk fills up while the run goes on.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	c := smallDisk(t, 200, smoke("--driver", "wire", "--data", "disk", "--out", "one",
+	c := smallDisk(t, 200<<10, smoke("--driver", "wire", "--data", "disk", "--out", "one",
 		"--set", "phases.rush.duration=60s", "--set", "phases.rush.arrivals.rate=2000/s", "--set", "producers.shop.size=32KiB",
 		"--set", "broker.mappedFileSizeCommitLog=4194304")...)
 	c.run(t, 1)
@@ -425,7 +425,7 @@ func TestFullDisk(t *testing.T) {
 // A disk that is full already is found before anything starts.
 func TestDiskFullAtStart(t *testing.T) {
 	t.Parallel()
-	c := smallDisk(t, 32, smoke("--data", "disk", "--out", "one")...)
+	c := smallDisk(t, 32<<10, smoke("--data", "disk", "--out", "one")...)
 	c.run(t, 1)
 	c.says(t, "the disk of", "is full", "--data")
 }
@@ -433,7 +433,7 @@ func TestDiskFullAtStart(t *testing.T) {
 // The disk of the results fills up: what is on it stays, and the report is still printed.
 func TestFullResultsDisk(t *testing.T) {
 	t.Parallel()
-	c := smallDisk(t, 1, smoke("--driver", "wire", "--out", "disk/one", "--set", "phases.rush.duration=60s",
+	c := smallDisk(t, 96, smoke("--driver", "wire", "--out", "disk/one", "--set", "phases.rush.duration=60s",
 		"--set", "limits.interval=100ms")...)
 	c.run(t, 1)
 	c.says(t, "no space left on device")

@@ -92,6 +92,8 @@ func (a *mqadmin) run(args ...string) string {
 	if _, err := io.WriteString(a.in, strings.Join(args, "\t")+"\n"); err != nil {
 		a.t.Fatalf("mqadmin %s: %v", args[0], err)
 	}
+	begin := time.Now()
+	defer func() { a.t.Logf("mqadmin %s: %s", args[0], time.Since(begin).Round(time.Millisecond)) }()
 	var out strings.Builder
 	timeout := time.After(60 * time.Second)
 	for {

@@ -40,7 +40,8 @@ const (
 	adminGroup = "AdminGroup"
 )
 
-var uniqKeyForm = regexp.MustCompile(`\b[0-9A-F]{32}\b`)
+// 32 digits with an IPv4 address in it, more with IPv6.
+var uniqKeyForm = regexp.MustCompile(`\b[0-9A-F]{32,}\b`)
 
 func mqadminTranscript(t *testing.T, c profiles.Cluster, peer *profiles.Peer) {
 	t.Helper()
@@ -67,7 +68,7 @@ func mqadminTranscript(t *testing.T, c profiles.Cluster, peer *profiles.Peer) {
 	a.want(all("key-1", "TagA", "Queue ID:            2"), "queryMsgById", "-n", ns, "-t", adminTopic, "-i", id)
 
 	consumed := consumeOne(t, c)
-	a.want(all("wire", "PUSH", adminTopic), "consumerConnection", "-n", ns, "-g", adminGroup)
+	a.want(all("wire", "CONSUME_PASSIVELY", adminTopic), "consumerConnection", "-n", ns, "-g", adminGroup)
 	consumed()
 	progress := a.await("Consume Diff Total: 0", "consumerProgress", "-n", ns, "-g", adminGroup)
 	if !strings.Contains(progress, adminTopic) {
