@@ -163,7 +163,7 @@ func (s *Store) put(e encoded, m *protocol.Message, res *PutResult) {
 		err = s.log.append(e, s.queues.get(m.Topic, m.QueueID), plain, res)
 	}
 	if err != nil {
-		s.logger.Error("append failed", "topic", m.Topic, "queue", m.QueueID, "bytes", len(e.bytes), "err", err)
+		s.complain(m, len(e.bytes), err)
 		*res = PutResult{Status: failure(err)}
 		return
 	}
@@ -175,6 +175,15 @@ func (s *Store) put(e encoded, m *protocol.Message, res *PutResult) {
 	s.flush.bell.ring()
 	wait, _ := protocol.Property(m.Properties, protocol.PropWait)
 	res.Pending = wait != "false"
+}
+
+// complain logs a failed append, once a second: a full disk fails all of them.
+func (s *Store) complain(m *protocol.Message, size int, err error) {
+	now, last := nowMillis(), s.complained.Load()
+	if now-last < 1000 || !s.complained.CompareAndSwap(last, now) {
+		return
+	}
+	s.logger.Error("append failed", "topic", m.Topic, "queue", m.QueueID, "bytes", size, "err", err)
 }
 
 // failure is the status of an append that could not be written.

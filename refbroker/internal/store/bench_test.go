@@ -105,3 +105,48 @@ func BenchmarkGet(b *testing.B) {
 		res.Release()
 	}
 }
+
+// BenchmarkBoot opens, starts and closes an empty store.
+func BenchmarkBoot(b *testing.B) {
+	for range b.N {
+		b.StopTimer()
+		cfg := DefaultConfig()
+		cfg.StorePathRootDir = b.TempDir()
+		b.StartTimer()
+		s, err := Open(cfg, Options{Host: testHost, Log: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			err = s.Start()
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		s.Close()
+	}
+}
+
+// BenchmarkRecover opens a store that was killed, with 100,000 messages of 1 KiB.
+func BenchmarkRecover(b *testing.B) {
+	cfg := DefaultConfig()
+	cfg.StorePathRootDir = b.TempDir()
+	open := func() *testStore {
+		s, err := Open(cfg, Options{Host: testHost, Log: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			err = s.Start()
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		return &testStore{Store: s}
+	}
+	s := open()
+	for i := range 100_000 {
+		s.Append(benchMessage(i % 8))
+	}
+	b.SetBytes(s.Stats().CommitLogMax)
+	s.kill()
+	b.ResetTimer()
+	for range b.N {
+		open().kill()
+	}
+}

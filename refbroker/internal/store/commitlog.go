@@ -196,7 +196,7 @@ func (c *putCounts) add(began time.Time, res *PutResult, err error) {
 	c.distribution[i]++
 }
 
-var errQueueGone = errors.New("topic was deleted meanwhile")
+var errQueueGone = errors.New("queue was deleted or closed meanwhile")
 
 func (l *commitLog) appendLocked(e encoded, q *queue, plain bool, res *PutResult) error {
 	if l.closed {

@@ -24,6 +24,8 @@ type flusher struct {
 	failed func(error)
 	done   func() // something became durable
 	count  atomic.Int64
+	enter  func() error // makes the abort file durable, before the first flush is believed
+	inside bool         // enter was called
 
 	mu      sync.Mutex
 	waiting []waiting // by deadline
@@ -40,7 +42,7 @@ type waiting struct {
 func (f *flusher) once() {
 	end, storeTime := f.log.position()
 	f.count.Add(1)
-	if err := f.log.sync(end); err != nil {
+	if err := f.sync(end); err != nil {
 		f.failed(err)
 		f.tell(FlushDiskTimeout, func(waiting) bool { return true })
 		return
@@ -48,6 +50,16 @@ func (f *flusher) once() {
 	f.times.update(func(t *checkpointTimes) { t.physic = max(t.physic, storeTime) })
 	f.tell(PutOK, func(w waiting) bool { return w.end <= end })
 	f.done()
+}
+
+func (f *flusher) sync(end int64) error {
+	if !f.inside {
+		if err := f.enter(); err != nil {
+			return err
+		}
+		f.inside = true
+	}
+	return f.log.sync(end)
 }
 
 func (f *flusher) dirty() bool { return f.log.wrote.Load() > f.log.flushed.Load() && !f.broken() }

@@ -264,7 +264,10 @@ func (x *index) write(slots bool) error {
 
 // sync makes durable what write has written.
 func (x *index) sync() error {
-	if f := x.last(); f != nil {
+	x.mu.RLock()
+	f := x.last()
+	x.mu.RUnlock()
+	if f != nil {
 		if err := f.file.Sync(); err != nil {
 			return fmt.Errorf("flush index: %w", err)
 		}

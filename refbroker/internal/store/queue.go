@@ -70,6 +70,7 @@ type queue struct {
 	fileSize int64
 	mu       sync.RWMutex // guards files
 	files    []cqFile     // by base
+	closed   bool
 	min, max atomic.Int64
 
 	// Of dispatch:
@@ -133,6 +134,10 @@ func (q *queue) scan(from int64) (int64, error) {
 		n += int64(k)
 	}
 }
+
+// maxQueueOffset is beyond what any queue can hold: an offset above it, which no
+// checksum guards, is a broken one.
+const maxQueueOffset = 1 << 50
 
 // endOrZero is the end of the unit's record, 0 for a blank unit.
 func (u unit) endOrZero() int64 {
@@ -288,6 +293,9 @@ func (q *queue) fileIndex(at int64) int {
 func (q *queue) openAt(at int64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.closed {
+		return errQueueGone
+	}
 	if i := q.fileIndex(at); i >= 0 {
 		return q.open(&q.files[i])
 	}
@@ -319,7 +327,7 @@ func (q *queue) add(u unit, offset int64) (bool, error) {
 	}
 	have := q.max.Load() + int64(len(q.pending)/cqUnitSize)
 	switch {
-	case have == 0 && offset > 0:
+	case have == 0 && offset > 0 && offset < maxQueueOffset:
 		if err := q.startAt(offset); err != nil {
 			return false, err
 		}
@@ -398,6 +406,9 @@ func (q *queue) fileFor(at int64) (cqFile, error) {
 	q.mu.RUnlock()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.closed {
+		return cqFile{}, errQueueGone
+	}
 	if i := q.fileIndex(at); i >= 0 {
 		err := q.open(&q.files[i])
 		return q.files[i], err
@@ -432,38 +443,49 @@ func (q *queue) sync(leastPages int) error {
 	if from >= to || (to*cqUnitSize>>12)-(from*cqUnitSize>>12) < int64(leastPages) {
 		return nil
 	}
-	q.mu.RLock()
-	defer q.mu.RUnlock()
-	for _, f := range q.files {
-		if f.file == nil || f.base+q.fileSize <= from*cqUnitSize || f.base >= to*cqUnitSize {
-			continue
-		}
-		if err := f.file.Sync(); err != nil {
-			return fmt.Errorf("flush consume queue: %w", err)
-		}
-		if from*cqUnitSize <= f.base {
-			if err := q.syncDirs(); err != nil {
-				return err
+	for at := from * cqUnitSize; at < to*cqUnitSize; at = (at/q.fileSize + 1) * q.fileSize {
+		if err := q.openAt(at); err != nil {
+			if errors.Is(err, errQueueGone) {
+				return nil
 			}
+			return err
+		}
+		if err := q.syncFile(at); err != nil {
+			return fmt.Errorf("flush consume queue: %w", err)
 		}
 	}
 	q.synced.Store(to)
 	return nil
 }
 
-// syncDirs makes the names of the queue's first file and of its folders durable.
-func (q *queue) syncDirs() error {
+// syncFile makes the file that holds a byte durable, with its name if the byte
+// is the first one. A queue that was deleted meanwhile needs no flush.
+func (q *queue) syncFile(at int64) error {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	i := q.fileIndex(at)
+	if i < 0 || q.files[i].file == nil {
+		return nil
+	}
+	if err := q.files[i].file.Sync(); err != nil {
+		return err
+	}
+	if at%q.fileSize != 0 {
+		return nil
+	}
 	for _, dir := range []string{q.dir, filepath.Dir(q.dir), filepath.Dir(filepath.Dir(q.dir))} {
 		if err := q.fs.SyncDir(dir); err != nil {
-			return fmt.Errorf("flush consume queue: %w", err)
+			return err
 		}
 	}
 	return nil
 }
 
+// close closes the files; nothing opens them again.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.closed = true
 	for i := range q.files {
 		if f := q.files[i].file; f != nil {
 			f.Close()

@@ -74,6 +74,8 @@ type Store struct {
 	running sync.WaitGroup
 	gets    getCounts
 	refused atomic.Int64 // appends that failed a check
+
+	complained atomic.Int64 // when a failed append was logged last, ms
 }
 
 // Open locks the store's folder, loads what is there and recovers it. After it,
@@ -151,6 +153,12 @@ func (s *Store) build(arrived func(Arrival)) {
 		cfg: &s.cfg, log: s.log, bell: newBell(), failed: s.fail,
 		broken: func() bool { return s.broken.Load() != nil },
 		done:   s.wakeDispatch,
+		enter: func() error {
+			if err := s.fs.SyncDir(s.cfg.StorePathRootDir); err != nil {
+				return fmt.Errorf("flush store folder: %w", err)
+			}
+			return nil
+		},
 	}
 }
 
@@ -184,9 +192,6 @@ func (s *Store) load() (err error) {
 func (s *Store) Start() error {
 	abort := []byte(strconv.Itoa(os.Getpid()))
 	if err := vfs.WriteFile(s.fs, s.path("abort"), abort, false); err != nil {
-		return fmt.Errorf("start store: %w", err)
-	}
-	if err := s.fs.SyncDir(s.cfg.StorePathRootDir); err != nil {
 		return fmt.Errorf("start store: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
