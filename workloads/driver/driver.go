@@ -5,6 +5,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -125,6 +126,10 @@ type Driver interface {
 	Close() error
 }
 
+// ErrNoBroker says that the name server answers and knows no broker yet: one
+// that has just started registers within seconds, and again every thirty.
+var ErrNoBroker = errors.New("the name server knows no master")
+
 // Admin is what the engine asks of a target beside sending and consuming. It
 // speaks the remoting protocol whatever the driver.
 type Admin interface {
@@ -137,7 +142,8 @@ type Admin interface {
 	DeleteGroup(ctx context.Context, group string) error
 	// Lag returns how many messages of topic the group has not yet committed.
 	Lag(ctx context.Context, group, topic string) (int64, error)
-	// Ping asks every master for something cheap and returns its error: is the cluster there?
+	// Ping asks every master for something cheap and returns its error: is the
+	// cluster there? ErrNoBroker means not yet.
 	Ping(ctx context.Context) error
 	Close() error
 }

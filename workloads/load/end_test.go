@@ -188,6 +188,37 @@ func TestSetupFailureLeavesNothing(t *testing.T) {
 	})
 }
 
+func TestReachingTheTarget(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		pings   int
+		err     error
+		within  time.Duration
+		failure string
+	}{
+		{"registers late", 20, nil, 5 * time.Second, ""},
+		{"never registers", 1 << 20, nil, registerTimeout + time.Second, "reaching the target: ping: the name server knows no master"},
+		{"is not there", 0, errors.New("connection refused"), time.Millisecond, "reaching the target: connection refused"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				tg := newTarget()
+				tg.unregistered, tg.unreachable = c.pings, c.err
+				begin := time.Now()
+				_, err := Run(context.Background(), configOf(tg, simplePlan(10, time.Second)))
+				if (err == nil) != (c.failure == "") || err != nil && err.Error() != c.failure {
+					t.Errorf("error %v, want %q", err, c.failure)
+				}
+				if took := time.Since(begin); took > c.within {
+					t.Errorf("took %s", took)
+				}
+			})
+		})
+	}
+}
+
 func TestDeathDuringSetup(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

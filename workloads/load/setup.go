@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"strconv"
@@ -12,7 +13,11 @@ import (
 	"rmqbench/workloads/driver"
 )
 
-const cleanupTimeout = 5 * time.Second
+const (
+	cleanupTimeout  = 5 * time.Second
+	registerTimeout = 40 * time.Second
+	registerPoll    = 100 * time.Millisecond
+)
 
 // names are what topics and groups are called on the target.
 type names struct {
@@ -70,7 +75,7 @@ func (e *engine) prepare(ctx context.Context) error {
 // setup makes topics and groups, starts every consumer, and when all own their
 // queues, the producers. Nothing is sent yet.
 func (e *engine) setup(ctx context.Context) error {
-	if err := e.cfg.Admin.Ping(ctx); err != nil {
+	if err := e.reach(ctx); err != nil {
 		return fmt.Errorf("reaching the target: %w", err)
 	}
 	for _, t := range e.plan.Topics {
@@ -87,6 +92,24 @@ func (e *engine) setup(ctx context.Context) error {
 		return err
 	}
 	return e.startProducers(ctx)
+}
+
+// reach returns when the target answers. It has patience with brokers that
+// have not registered yet, and with nothing else.
+func (e *engine) reach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
+	defer cancel()
+	for {
+		err := e.cfg.Admin.Ping(ctx)
+		if !errors.Is(err, driver.ErrNoBroker) {
+			return err
+		}
+		select {
+		case <-time.After(registerPoll):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 func (e *engine) createTopic(ctx context.Context, t workloads.Topic) error {

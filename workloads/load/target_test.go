@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -39,6 +40,9 @@ type target struct {
 	plant   func(m *driver.Message) deed
 	stall   func(at time.Time) time.Duration // how long the broker stands still from at on
 	unready bool
+
+	unregistered int // pings until a broker is known
+	unreachable  error
 
 	mu      sync.Mutex
 	groups  map[string]*fakeGroup
@@ -287,8 +291,14 @@ func (a fakeAdmin) Lag(context.Context, string, string) (int64, error) {
 	return a.t.lagging, nil
 }
 
-func (a fakeAdmin) Ping(context.Context) error { return nil }
-func (a fakeAdmin) Close() error               { return nil }
+func (a fakeAdmin) Ping(context.Context) error {
+	if a.t.unregistered > 0 {
+		a.t.unregistered--
+		return fmt.Errorf("ping: %w", driver.ErrNoBroker)
+	}
+	return a.t.unreachable
+}
+func (a fakeAdmin) Close() error { return nil }
 
 // plainClock is the bubble's time.
 type plainClock struct{ late time.Duration }

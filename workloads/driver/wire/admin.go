@@ -230,10 +230,23 @@ func (a *Admin) lagAt(ctx context.Context, addr, group, topic string) (int64, er
 	return lag, nil
 }
 
-// Ping asks every master for its runtime information.
+// Ping asks every master for its runtime information. Any answer is a sign of
+// life: Java's broker has an exception for one in its first seconds.
 func (a *Admin) Ping(ctx context.Context) error {
-	if err := a.onMasters(ctx, &protocol.Command{Code: protocol.CodeGetBrokerRuntimeInfo}); err != nil {
+	masters, err := a.names.masters(ctx)
+	if err != nil {
 		return fmt.Errorf("the cluster does not answer: %w", err)
+	}
+	var failed error
+	for name, addr := range masters {
+		_, err := a.invoke(ctx, addr, &protocol.Command{Code: protocol.CodeGetBrokerRuntimeInfo})
+		var no *errRefused
+		if err != nil && !errors.As(err, &no) {
+			failed = errors.Join(failed, fmt.Errorf("broker %s: %w", name, err))
+		}
+	}
+	if failed != nil {
+		return fmt.Errorf("the cluster does not answer: %w", failed)
 	}
 	return nil
 }

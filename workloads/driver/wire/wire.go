@@ -171,7 +171,7 @@ func (n *nameServers) masters(ctx context.Context) (map[string]string, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, errors.New("brokers of the cluster: the name server knows no master")
+		return nil, fmt.Errorf("brokers of the cluster: %w", driver.ErrNoBroker)
 	}
 	return out, nil
 }
