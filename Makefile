@@ -2,7 +2,7 @@
 # against Apache RocketMQ, and the comparison in `make bench`.
 GO ?= go
 
-.PHONY: build test race lint bench soak fuzz-short clean
+.PHONY: build test race lint bench soak fuzz-short images clean
 
 build: ## the programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -34,6 +34,13 @@ fuzz-short: ## every fuzz target for FUZZTIME
 	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 	  done; \
 	done
+
+images: build ## the pictures of the README, from a real run; on a quiet machine
+	rm -rf bin/images && mkdir -p docs/images
+	$(GO) run ./test/picture -o docs/images/live.svg -rows 12 -at 'phase +[0-9]/[0-9] rush .* [4-9][0-9]%' -- \
+	  bin/rmqbench run flashsale.yaml --out bin/images
+	$(GO) run ./test/picture -o docs/images/report.svg -first 34 -- bin/rmqbench report bin/images
+	cp bin/images/latency.svg bin/images/rate.svg bin/images/lag.svg bin/images/percentiles.svg docs/images/
 
 clean:
 	rm -rf bin
