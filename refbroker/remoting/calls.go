@@ -141,13 +141,18 @@ func (c *Conn) start(cmd *protocol.Command, timeout time.Duration, done Callback
 // mayCall reports why no call can be made now, c.mu held.
 func (c *Conn) mayCall() error {
 	if c.closed {
-		return c.err
+		return unsent{c.err}
 	}
 	if p := c.output.pending.Load(); p > c.limits.pending {
 		return fmt.Errorf("%d bytes wait to be written: %w", p, ErrTooMany)
 	}
 	return nil
 }
+
+// unsent is the error of a call on a connection that had ended already.
+type unsent struct{ error }
+
+func (u unsent) Unwrap() error { return u.error }
 
 // encodeCall appends a request to the output, c.mu held.
 func (c *Conn) encodeCall(cmd *protocol.Command, opaque, flag int32) error {

@@ -68,17 +68,26 @@ func (cl *Client) Handle(code int32, h Handler, opts ...RouteOption) {
 // Invoke sends a request to addr and waits for its answer, which belongs to
 // the caller. Without a deadline in ctx it waits for the client's timeout.
 func (cl *Client) Invoke(ctx context.Context, addr string, cmd *protocol.Command) (*protocol.Command, error) {
-	c, err := cl.Conn(addr)
-	if err != nil {
-		return nil, err
-	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, cl.opts.Timeout)
 		defer cancel()
 	}
-	return c.Invoke(ctx, cmd)
+	for again := true; ; again = false {
+		c, err := cl.Conn(addr)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := c.Invoke(ctx, cmd)
+		if !again || !endedBefore(err) {
+			return resp, err
+		}
+	}
 }
+
+// endedBefore reports whether a call failed because its connection ended
+// between Conn and the call: another one may do.
+func endedBefore(err error) bool { return err != nil && errors.As(err, new(unsent)) }
 
 // Go sends a request to addr and has done called with the answer; see Conn.Go.
 // The client's timeout holds.
@@ -88,20 +97,28 @@ func (cl *Client) Go(addr string, cmd *protocol.Command, done Callback) error {
 
 // GoTimeout is Go with a timeout of its own.
 func (cl *Client) GoTimeout(addr string, cmd *protocol.Command, timeout time.Duration, done Callback) error {
-	c, err := cl.Conn(addr)
-	if err != nil {
-		return err
+	for again := true; ; again = false {
+		c, err := cl.Conn(addr)
+		if err != nil {
+			return err
+		}
+		if err = c.Go(cmd, timeout, done); !again || !endedBefore(err) {
+			return err
+		}
 	}
-	return c.Go(cmd, timeout, done)
 }
 
 // Oneway sends a request to addr that asks for no answer.
 func (cl *Client) Oneway(addr string, cmd *protocol.Command) error {
-	c, err := cl.Conn(addr)
-	if err != nil {
-		return err
+	for again := true; ; again = false {
+		c, err := cl.Conn(addr)
+		if err != nil {
+			return err
+		}
+		if err = c.Oneway(cmd); !again || !endedBefore(err) {
+			return err
+		}
 	}
-	return c.Oneway(cmd)
 }
 
 // Conn returns a connection to addr, one after the other if there are several.

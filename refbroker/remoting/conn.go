@@ -279,9 +279,9 @@ func (c *Conn) cleanup() {
 }
 
 // sweep ends the connection if it is idle and calls that are late. It is
-// called by one goroutine.
+// called by one goroutine. What a client waits for has timeouts of its own.
 func (c *Conn) sweep(now int64) {
-	if c.active.Swap(false) || c.seen == 0 {
+	if c.active.Swap(false) || c.target != "" && c.InFlight() > 0 {
 		c.seen = now
 	} else if c.limits.idle > 0 && now-c.seen >= int64(c.limits.idle) {
 		c.shut(errIdle)

@@ -507,11 +507,7 @@ func TestRegisterRefuses(t *testing.T) {
 }
 
 func (g *rig) names() string {
-	var all []string
-	for _, m := range g.ns.table.systemTopics().TopicList {
-		all = append(all, m)
-	}
-	return strings.Join(all, " ")
+	return strings.Join(g.ns.table.systemTopics().TopicList, " ")
 }
 
 func TestUnregister(t *testing.T) {
