@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -150,7 +151,7 @@ func TestAppendAfterClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait.Wait()
-	if err := s.Writable(); err != ErrClosed {
+	if err := s.Writable(); !errors.Is(err, ErrClosed) {
 		t.Errorf("Writable says %v", err)
 	}
 	equal(t, s.append(message("T", 0, "x")).Status, ServiceNotAvailable)

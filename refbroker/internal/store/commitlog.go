@@ -399,7 +399,9 @@ func (l *commitLog) dropSpare() {
 		l.asked = false
 		if s.err == nil {
 			s.file.release()
-			l.fs.Remove(s.file.path)
+			if err := l.fs.Remove(s.file.path); err != nil {
+				l.log.Warn("commit log file made ahead stays", "err", err)
+			}
 		}
 	default:
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/bits"
@@ -134,7 +135,7 @@ func (f *indexFile) init() error {
 }
 
 func readFull(r io.ReaderAt, b []byte, at int64) error {
-	if k, err := r.ReadAt(b, at); err != nil && !(err == io.EOF && k == len(b)) {
+	if k, err := r.ReadAt(b, at); err != nil && !(errors.Is(err, io.EOF) && k == len(b)) {
 		return err
 	}
 	return nil

@@ -60,20 +60,24 @@ func failAt(t *testing.T, mode string, forever bool, k int64) bool {
 	var a acked
 	s, err := tryOpen(t, cfg, Options{FS: fsys})
 	reported := err != nil
-	if s != nil && s.Store != nil {
+	if s != nil {
 		s.dispatch.pause = 100 * time.Microsecond
 		if err == nil {
-			reported = s.fill(&a) || reported
+			reported = s.fill(&a) || s.Writable() != nil
 		}
 		if forever {
 			// A store that cannot be closed in order is killed.
 			s.kill()
+			reported = reported || s.broken.Load() != nil
 		} else {
 			reported = s.Close() != nil || reported
 		}
 	}
 	gone.Store(true)
 	failed := n.Load() >= k
+	if w, _ := what.Load().(string); !reported && onLog(w) && (strings.HasPrefix(w, "write") || strings.HasPrefix(w, "sync ")) {
+		t.Errorf("operation %d failed, and nobody was told: %s", k, w)
+	}
 	again := open(t, cfg, Options{})
 	again.holdsAcked(a.snapshot())
 	again.put(message("T", 0, "works again"))
@@ -112,7 +116,7 @@ func (s *testStore) kill() {
 	s.release()
 }
 
-// onLog says whether an operation is of a kind and on the log.
+// onLog says whether a path is of the log.
 func onLog(path string) bool { return strings.Contains(path, "commitlog") }
 
 // TestFailedFlushIsFinal: who waits is told, nothing is taken any more, nothing

@@ -325,7 +325,7 @@ func unpack(t *testing.T, name string) string {
 	dir := tempDir(t)
 	for r := tar.NewReader(z); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return dir
 		}
 		if err != nil {

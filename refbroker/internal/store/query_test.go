@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -68,7 +69,7 @@ func TestLookup(t *testing.T) {
 	}
 	for at := int64(-1); at < s.Stats().CommitLogMax+100; at++ {
 		err := s.Lookup(at, func([]byte) error { return nil })
-		if is := at == 0 || at == m.PhysicalOffset; is != (err == nil) || !is && err != ErrNotFound {
+		if is := at == 0 || at == m.PhysicalOffset; is != (err == nil) || !is && !errors.Is(err, ErrNotFound) {
 			t.Fatalf("lookup at %d: %v", at, err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"path/filepath"
 	"sort"
@@ -272,7 +271,7 @@ func (q *queue) read(buf []byte, n int64) (int, error) {
 	f := &q.files[i]
 	at := n*cqUnitSize - f.base
 	buf = buf[:min(int64(len(buf)/cqUnitSize*cqUnitSize), q.fileSize-at)]
-	if k, err := f.file.ReadAt(buf, at); err != nil && !(err == io.EOF && k == len(buf)) {
+	if err := readFull(f.file, buf, at); err != nil {
 		return 0, fmt.Errorf("read consume queue: %w", err)
 	}
 	return len(buf) / cqUnitSize, nil

@@ -164,19 +164,13 @@ func (r *recovery) scanFile(f *logFile) error {
 
 // record takes the record at the start of b in, if it is one.
 func (r *recovery) record(b []byte) (bool, error) {
-	var m protocol.Message
-	size, err := protocol.DecodeMessage(b, &m)
-	if err != nil || m.PhysicalOffset != r.at {
-		return false, nil
-	}
-	if r.s.cfg.CheckCRCOnRecover && len(m.Body) > 0 && !m.VerifyBody() {
-		return false, nil
-	}
-	if endsInZeros(&m) && !startsRecord(b[size:], r.at+int64(size)) {
+	m := &r.s.dispatch.message
+	size := r.decode(b, m)
+	if size == 0 {
 		return false, nil
 	}
 	if r.at >= r.dispatch {
-		if err := r.dispatchOne(&m); err != nil {
+		if err := r.dispatchOne(m); err != nil {
 			return false, err
 		}
 	}
@@ -188,6 +182,22 @@ func (r *recovery) record(b []byte) (bool, error) {
 		return true, r.flush()
 	}
 	return true, nil
+}
+
+// decode decodes the record at the start of b, if it is a whole and undamaged
+// one that belongs there, and returns its size.
+func (r *recovery) decode(b []byte, m *protocol.Message) int {
+	size, err := protocol.DecodeMessage(b, m)
+	if err != nil || m.PhysicalOffset != r.at {
+		return 0
+	}
+	if r.s.cfg.CheckCRCOnRecover && len(m.Body) > 0 && !m.VerifyBody() {
+		return 0
+	}
+	if endsInZeros(m) && !startsRecord(b[size:], r.at+int64(size)) {
+		return 0
+	}
+	return size
 }
 
 // endsInZeros reports whether the end of m looks like a page that never reached

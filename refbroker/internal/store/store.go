@@ -97,8 +97,8 @@ func Open(cfg Config, opt Options) (*Store, error) {
 	}
 	s.build(opt.Arrived)
 	if err := s.load(); err != nil {
-		s.release()
-		return nil, fmt.Errorf("open store %s: %w", cfg.StorePathRootDir, err)
+		err = fmt.Errorf("open store %s: %w", cfg.StorePathRootDir, err)
+		return nil, errors.Join(err, s.release())
 	}
 	return s, nil
 }

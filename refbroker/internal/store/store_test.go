@@ -30,8 +30,7 @@ func smallConfig(dir string) Config {
 
 type testStore struct {
 	*Store
-	t        *testing.T
-	arrivals chan Arrival
+	t *testing.T
 }
 
 // open opens and starts a store, which is closed when the test ends.

@@ -44,7 +44,7 @@ func (osFS) Usage(path string) (Usage, error) {
 	if err := unix.Statfs(path, &st); err != nil {
 		return Usage{}, &fs.PathError{Op: "statfs", Path: path, Err: err}
 	}
-	size := int64(st.Bsize)
+	size := st.Bsize
 	return Usage{
 		Total:     int64(st.Blocks) * size,
 		Used:      int64(st.Blocks-st.Bfree) * size,
