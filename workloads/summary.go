@@ -78,7 +78,7 @@ func (p *Plan) phaseTable(b *strings.Builder) (messages, bytes, peak float64) {
 		peak = max(peak, at)
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", phase.Name, phase.length(), formatCount(n), phase.note(demands))
 	}
-	w.Flush()
+	_ = w.Flush() // into memory
 	return messages, bytes, peak
 }
 

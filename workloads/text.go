@@ -146,10 +146,8 @@ func (d *decoder) untabbed(lines []string) []string {
 // bracket that it misses the end of.
 func (d *decoder) syntaxError(err error, tokens token.Tokens, place func(span) span) {
 	var se *yaml.SyntaxError
-	at, message := span{line: 1, column: 1, width: 1}, ""
-	if !errors.As(err, &se) {
-		message = err.Error()
-	} else {
+	at, message := span{line: 1, column: 1, width: 1}, err.Error()
+	if errors.As(err, &se) {
 		message = se.Message
 		if se.Token != nil && se.Token.Position != nil {
 			at = tokenSpan(se.Token)

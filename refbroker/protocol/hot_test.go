@@ -106,7 +106,7 @@ func TestMessageToolsDoNotAllocate(t *testing.T) {
 		"append and crc":        func() { buf = AppendMessageCRC(buf[:0], &m); SealMessageCRC(buf) },
 		"property":              func() { Property(m.Properties, PropTags) },
 		"append property":       func() { buf = AppendProperty(buf[:0], "k", "v") },
-		"tags code":             func() { TagsCode("TagA") },
+		"tags code":             func() { _ = TagsCode("TagA") },
 		"message id":            func() { buf = AppendOffsetMsgID(buf[:0], v6, 1) },
 		"unique key":            func() { buf = AppendUniqKey(buf[:0]) },
 		"batch":                 func() { _ = DecodeBatch(batch, func(int32, []byte, string) error { return nil }) },

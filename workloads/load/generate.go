@@ -39,8 +39,7 @@ func NewGenerator(plan *workloads.Plan, g int) *Generator {
 		prefix: p.Keys.Prefix, keys: p.Keys.Kind, uniform: uint64(max(1, p.Keys.Count)), content: p.Content.Kind,
 	}
 	gen.setTags(p.Tags)
-	switch {
-	case p.Keys.Kind == workloads.KeyZipf:
+	if p.Keys.Kind == workloads.KeyZipf {
 		gen.zipf = newZipf(max(1, p.Keys.Count), p.Keys.S)
 	}
 	switch p.Content.Kind {
