@@ -75,6 +75,7 @@ type Broker struct {
 	pools     pools
 	memory    int64 // bytes of the log that count as being in memory
 	client    *remoting.Client
+	transport remoting.ServerOptions
 	server    *remoting.Server // all requests
 	vip       *remoting.Server // all but reading, two ports below
 	addr      string           // advertised
@@ -124,8 +125,13 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	transport := remoting.ServerOptions{Log: log, Idle: time.Duration(cfg.ServerChannelMaxIdleSeconds) * time.Second}
+	if err := cfg.TLSSettings.Set(&transport); err != nil {
+		return nil, err
+	}
 	b := &Broker{
-		live: conf.NewLive(&cfg, cfg.File), log: log, fs: vfs.OS, now: time.Now,
+		transport: transport,
+		live:      conf.NewLive(&cfg, cfg.File), log: log, fs: vfs.OS, now: time.Now,
 		pools: newPools(&cfg), ready: make(chan struct{}), stop: make(chan struct{}),
 		stats: newStats(), locks: newQueueLocks(time.Now),
 	}
@@ -148,7 +154,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	}
 	b.routes = newRoutes(b)
 	b.topics.changed = b.names.changed
-	b.serve(&cfg)
+	b.serve()
 	return b, nil
 }
 
@@ -337,15 +343,14 @@ func (b *Broker) bindPair(cfg *Config) error {
 	_, err = b.vip.Listen(net.JoinHostPort(cfg.BindAddress, strconv.Itoa(int(main.Port())-2)))
 	if err != nil && cfg.ListenPort == 0 {
 		b.server.Close() //nolint:errcheck // nothing was served yet
-		b.serve(cfg)
+		b.serve()
 	}
 	return err
 }
 
 // serve makes the servers with their routes.
-func (b *Broker) serve(cfg *Config) {
-	opts := remoting.ServerOptions{Log: b.log, Idle: time.Duration(cfg.ServerChannelMaxIdleSeconds) * time.Second}
-	b.server, b.vip = remoting.NewServer(opts), remoting.NewServer(opts)
+func (b *Broker) serve() {
+	b.server, b.vip = remoting.NewServer(b.transport), remoting.NewServer(b.transport)
 	for _, s := range []*remoting.Server{b.server, b.vip} {
 		s.OnConnect(func(*remoting.Conn) { <-b.ready })
 		b.route(s)

@@ -12,6 +12,7 @@ import (
 	"rmqbench/refbroker/internal/conf"
 	"rmqbench/refbroker/internal/store"
 	"rmqbench/refbroker/protocol"
+	"rmqbench/refbroker/remoting"
 )
 
 // Values of Config.BrokerRole.
@@ -26,6 +27,7 @@ const (
 // Intervals and timeouts are milliseconds.
 type Config struct {
 	store.Config
+	remoting.TLSSettings
 
 	BrokerClusterName string `conf:"brokerClusterName" important:"true"`
 	BrokerName        string `conf:"brokerName" important:"true"`
@@ -116,6 +118,7 @@ func DefaultConfig() Config {
 	ip := localAddress()
 	c := Config{
 		Config:            store.DefaultConfig(),
+		TLSSettings:       remoting.DefaultTLSSettings(),
 		BrokerClusterName: "DefaultCluster", BrokerName: hostName(), BrokerRole: RoleAsyncMaster,
 		BrokerIP1: ip, BrokerIP2: ip, BindAddress: "0.0.0.0", ListenPort: 10911,
 		NamesrvAddr: conf.NameServers(), ConfigBlackList: "configBlackList;brokerConfigPath",
