@@ -220,14 +220,14 @@ func (a *attempt) conclude(problem error) error {
 	return ending(&rec.Run)
 }
 
-// ending turns a verdict and thresholds into an exit code. The report has said
-// why; only an incomplete run is worth a sentence of its own at the very end.
+// ending turns a verdict and thresholds into an exit code, with the one sentence
+// that is worth repeating below the report.
 func ending(run *results.Run) error {
 	switch run.Verdict.Status {
 	case results.Incomplete:
-		return failed(errors.New(strings.Join(run.Verdict.Reasons, "; ")))
+		return failed(errors.New(firstReason(run)))
 	case results.Invalid:
-		return &exitError{exitInvalid, fmt.Errorf("not valid as a measurement: %s", strings.Join(run.Verdict.Reasons, "; "))}
+		return &exitError{exitInvalid, fmt.Errorf("not valid as a measurement: %s", firstReason(run))}
 	}
 	var missed []string
 	for _, t := range run.Thresholds {
@@ -239,4 +239,12 @@ func ending(run *results.Run) error {
 		return &exitError{exitThreshold, fmt.Errorf("threshold failed: %s", strings.Join(missed, "; "))}
 	}
 	return nil
+}
+
+// firstReason is the cause; those behind it follow from it.
+func firstReason(run *results.Run) string {
+	if len(run.Verdict.Reasons) == 0 {
+		return "no reason is recorded"
+	}
+	return run.Verdict.Reasons[0]
 }
