@@ -15,9 +15,12 @@ func nanosleep(d time.Duration) {
 	_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, 0, &ts, nil)
 }
 
-// pacerNice is the priority of a pacer's thread: it does little, but the
-// schedule depends on it.
-const pacerNice = -10
+// A pacer's thread is this much more urgent than the rest of the process: it
+// does little, but the schedule depends on it.
+const (
+	pacerUrgency = 10
+	mostUrgent   = -20
+)
 
 // pin locks the goroutine to its thread, takes away the 50 µs by which the
 // kernel rounds a thread's sleeps up, and has the thread go first where other
@@ -27,11 +30,12 @@ func (preciseClock) pin() func() {
 	runtime.LockOSThread()
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	tid := unix.Gettid()
-	before, err := unix.Getpriority(unix.PRIO_PROCESS, tid) // as 20 − nice
-	raised := err == nil && unix.Setpriority(unix.PRIO_PROCESS, tid, pacerNice) == nil
+	level, err := unix.Getpriority(unix.PRIO_PROCESS, tid)
+	nice := 20 - level // the call's own way of counting
+	raised := err == nil && unix.Setpriority(unix.PRIO_PROCESS, tid, max(mostUrgent, nice-pacerUrgency)) == nil
 	return func() {
 		if raised {
-			_ = unix.Setpriority(unix.PRIO_PROCESS, tid, 20-before)
+			_ = unix.Setpriority(unix.PRIO_PROCESS, tid, nice)
 		}
 		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // 0: back to the default
 		runtime.UnlockOSThread()
