@@ -59,7 +59,7 @@ func (r *goRunner) settings() map[string]string {
 	if r.maxProcs == 0 {
 		return map[string]string{}
 	}
-	return map[string]string{"go.maxProcs": strconv.Itoa(r.maxProcs)}
+	return map[string]string{"maxProcs": strconv.Itoa(r.maxProcs)}
 }
 
 func (r *goRunner) bounds() (ready, grace time.Duration) { return goReady, goGrace }

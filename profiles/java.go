@@ -3,6 +3,7 @@ package profiles
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -19,6 +20,7 @@ type javaRunner struct {
 	peer  *Peer
 	java  JavaSettings
 	nodes []NodeSpec
+	procs int // processors that a machine believes to have; 0: all
 }
 
 func newJavaRunner(ctx context.Context, p *Profile, opt Options) (*javaRunner, error) {
@@ -27,7 +29,7 @@ func newJavaRunner(ctx context.Context, p *Profile, opt Options) (*javaRunner, e
 		return nil, err
 	}
 	opt.Notice("starting Java nodes, which takes a few seconds; the JIT needs 20 to 30 s of load before figures settle")
-	return &javaRunner{peer: peer, java: p.Java, nodes: p.Nodes}, nil
+	return &javaRunner{peer: peer, java: p.Java, nodes: p.Nodes, procs: p.MaxProcs}, nil
 }
 
 // mains are the classes that the shipped scripts start.
@@ -39,6 +41,9 @@ var mains = map[string]string{
 func (r *javaRunner) argv(spec NodeSpec, at place) (argv, env []string) {
 	heap := r.heap(spec)
 	argv = append(argv, r.peer.Java, "-Duser.home="+at.home, "-Xms"+heap, "-Xmx"+heap, "-XX:+UseG1GC")
+	if r.procs > 0 {
+		argv = append(argv, "-XX:ActiveProcessorCount="+strconv.Itoa(r.procs))
+	}
 	argv = append(argv, r.java.Options...)
 	argv = append(argv, r.peer.moduleFlags()...)
 	argv = append(argv, "-cp", r.peer.Classpath, mains[spec.Role])
@@ -66,6 +71,9 @@ func (r *javaRunner) settings() map[string]string {
 	}
 	for _, n := range r.nodes {
 		all[n.Name+".heap"] = r.heap(n)
+	}
+	if r.procs > 0 {
+		all["maxProcs"] = strconv.Itoa(r.procs)
 	}
 	if len(r.java.Options) > 0 {
 		all["java.options"] = strings.Join(r.java.Options, " ")

@@ -146,3 +146,29 @@ func TestJavaMajor(t *testing.T) {
 		}
 	}
 }
+
+func TestJavaCommand(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		major int
+		want  string
+	}{
+		{8, "java -Duser.home=/d -Xms2g -Xmx2g -XX:+UseG1GC -XX:ActiveProcessorCount=1 -Xfoo -cp cp org.apache.rocketmq.broker.BrokerStartup -n ns:1 -c b.conf"},
+		{17, "java -Duser.home=/d -Xms2g -Xmx2g -XX:+UseG1GC -XX:ActiveProcessorCount=1 -Xfoo --add-exports=java.base/jdk.internal.ref=ALL-UNNAMED"},
+	}
+	for _, tt := range tests {
+		r := &javaRunner{
+			peer: &Peer{Java: "java", Major: tt.major, Home: "/h", Classpath: "cp"}, procs: 1,
+			java: JavaSettings{Heap: "2g", Options: []string{"-Xfoo"}},
+		}
+		argv, env := r.argv(NodeSpec{Role: RoleBroker}, place{home: "/d", conf: "b.conf", namesrv: "ns:1"})
+		if got := strings.Join(argv, " "); !strings.HasPrefix(got, tt.want) || env[0] != "ROCKETMQ_HOME=/h" {
+			t.Errorf("Java %d: %v %s", tt.major, env, got)
+		}
+	}
+	r := &javaRunner{peer: &Peer{Major: 8}, java: JavaSettings{Heap: "2g"}}
+	argv, _ := r.argv(NodeSpec{Role: RoleNameServer, Heap: "512m"}, place{conf: "n.conf"})
+	if got := strings.Join(argv, " "); !strings.Contains(got, "-Xmx512m") || !strings.HasSuffix(got, "NamesrvStartup -c n.conf") {
+		t.Errorf("name server: %s", got)
+	}
+}

@@ -22,7 +22,7 @@ type Profile struct {
 	Description string
 	File        string // where it was read; empty for one of the library
 	Kind        Kind
-	MaxProcs    int               // GOMAXPROCS of each Go node; 0 leaves it to Go
+	MaxProcs    int               // processors that each node uses, GOMAXPROCS in Go; 0: all
 	Settings    map[string]string // of every broker, Java's own keys
 	Java        JavaSettings
 	Nodes       []NodeSpec // what to start; empty for an external target

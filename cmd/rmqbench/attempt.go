@@ -147,37 +147,33 @@ func (a *attempt) load(cluster profiles.Cluster) error {
 	ctx, cancel := context.WithCancelCause(a.stop.ctx)
 	defer cancel(nil)
 	go watchDisks(ctx, cluster.Nodes(), cancel)
-	exits := make(chan profiles.Exit, 1)
-	var death *profiles.Exit
-	forwarded := make(chan struct{})
-	go func() {
-		defer close(forwarded)
-		select {
-		case exit, open := <-cluster.Exits():
-			if open {
-				death = &exit
-				exits <- exit
-			}
-		case <-ctx.Done():
-		}
-	}()
+	deaths := watchNodes(ctx, cluster)
 	run, err := load.Run(ctx, load.Config{
 		Plan: a.plan, Driver: client, Admin: admin, RunID: a.runID(), Isolate: a.profile.Kind == profiles.External,
-		Out: a.writer, Progress: a.view.show, Nodes: cluster.Nodes(), Exits: exits, Log: a.log,
+		Out: a.writer, Progress: a.view.show, Nodes: cluster.Nodes(), Exits: deaths.exits, Log: a.log,
 	})
-	cancel(nil)
-	<-forwarded
-	if death != nil && len(death.Last) > 0 {
+	if err != nil {
+		return notStarted(err, deaths.first(deathGrace))
+	}
+	if death := deaths.first(0); death != nil && len(death.Last) > 0 {
 		a.view.note(death.Node.Name + " printed last:")
 		for _, line := range death.Last {
 			a.view.note("    " + line)
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("the load could not be started: %w", err)
-	}
 	a.adopt(run)
 	return nil
+}
+
+// deathGrace is how long a node that died may take to be missed, after an error
+// that its death explains.
+const deathGrace = 300 * time.Millisecond
+
+func notStarted(err error, death *profiles.Exit) error {
+	if death != nil {
+		return fmt.Errorf("%s died before the load began (%w): its log is %s", death.Node.Name, death.Err, death.Node.Log)
+	}
+	return fmt.Errorf("the load could not be started: %w", err)
 }
 
 // runID names what the run makes on the target and marks its messages: unlike

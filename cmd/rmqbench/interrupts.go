@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -61,11 +62,7 @@ func (s *state) interruptible(parent context.Context) *interrupts {
 func (i *interrupts) await(signals <-chan os.Signal, done <-chan struct{}, cancel context.CancelCauseFunc) bool {
 	select {
 	case sig := <-signals:
-		cause := "it was asked to (SIGTERM)"
-		if sig == os.Interrupt {
-			cause = "interrupted by Ctrl-C"
-		}
-		cancel(errors.New(cause))
+		cancel(fmt.Errorf("interrupted by %s", signalName(sig)))
 		i.say("Stopping: what was measured is kept. Ctrl-C again stops at once.")
 		return true
 	case <-done:
@@ -84,4 +81,16 @@ func (i *interrupts) say(text string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.note(text)
+}
+
+func signalName(sig os.Signal) string {
+	switch sig {
+	case os.Interrupt:
+		return "Ctrl-C"
+	case syscall.SIGTERM:
+		return "SIGTERM"
+	case syscall.SIGHUP:
+		return "SIGHUP: the terminal was closed"
+	}
+	return sig.String()
 }

@@ -10,6 +10,9 @@ import (
 )
 
 func main() {
+	// A reader that goes away (| head) is an error of the write that finds out, not
+	// the end of the process in the middle of a run. Not ignored: nodes would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(processState().main(context.Background()))
 }
 
@@ -20,7 +23,7 @@ func processState() *state {
 		stdout: os.Stdout, stderr: os.Stderr,
 		signals: func() (<-chan os.Signal, func()) {
 			c := make(chan os.Signal, 2)
-			signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+			signal.Notify(c, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			return c, func() { signal.Stop(c) }
 		},
 		exit: os.Exit,

@@ -112,6 +112,8 @@ func TestProfileSets(t *testing.T) {
 		{"go-single", "maxProcs", "many", "whole number", nil},
 		{"go-single", "namesrv", "h:1", "of kind go", nil},
 		{"external", "namesrv", "a:1;b:2", "", func(p *profiles.Profile) bool { return len(p.NameServers) == 2 }},
+		{"java-single", "maxProcs", "1", "", func(p *profiles.Profile) bool { return p.MaxProcs == 1 }},
+		{"external", "maxProcs", "1", "of kind external", nil},
 		{"external", "namesrv", "a", "not an address", nil},
 	}
 	for _, tt := range tests {
@@ -224,4 +226,44 @@ func TestCheckSettings(t *testing.T) {
 			t.Errorf("lacks %q: %s", want, &stderr)
 		}
 	}
+}
+
+// fakeCluster has no processes; its nodes die when the test says so.
+type fakeCluster struct {
+	profiles.Cluster
+	exits chan profiles.Exit
+}
+
+func (c fakeCluster) Exits() <-chan profiles.Exit { return c.exits }
+
+func TestDeaths(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := fakeCluster{exits: make(chan profiles.Exit, 1)}
+		d := watchNodes(ctx, c)
+		if got := d.first(deathGrace); got != nil {
+			t.Errorf("a death before any: %+v", got)
+		}
+		c.exits <- profiles.Exit{Node: profiles.Node{Name: "broker-a", Log: "b.log"}, Err: errors.New("killed")}
+		death := d.first(deathGrace)
+		if death == nil || (<-d.exits).Node.Name != "broker-a" {
+			t.Fatal("the death was not passed on")
+		}
+		err := notStarted(errors.New("connection refused"), death)
+		if want := "broker-a died before the load began (killed): its log is b.log"; err.Error() != want {
+			t.Errorf("got %q, want %q", err, want)
+		}
+		if err := notStarted(errors.New("x"), nil); err.Error() != "the load could not be started: x" {
+			t.Error(err)
+		}
+		cancel()
+		watchNodes(t.Context(), fakeCluster{exits: closedExits()}) // ends, or synctest.Test would say so
+	})
+}
+
+func closedExits() chan profiles.Exit {
+	c := make(chan profiles.Exit)
+	close(c)
+	return c
 }

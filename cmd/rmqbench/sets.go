@@ -61,13 +61,13 @@ func (s sets) profile(name string) (*profiles.Profile, error) {
 
 func changeProfile(p *profiles.Profile, key, value string) error {
 	belongs := map[string]profiles.Kind{
-		"namesrv": profiles.External, "maxProcs": profiles.Go, "java.heap": profiles.Java, "java.version": profiles.Java,
+		"namesrv": profiles.External, "maxProcs": p.Kind, "java.heap": profiles.Java, "java.version": profiles.Java,
 	}
 	kind, known := belongs[key]
 	if !known {
 		return fmt.Errorf("there is no %s; the settings of a target are namesrv, maxProcs, java.heap, java.version and broker.KEY", key)
 	}
-	if p.Kind != kind {
+	if p.Kind != kind || key == "maxProcs" && kind == profiles.External {
 		return fmt.Errorf("%s belongs to a target of kind %s, and profile %s is of kind %s", key, kind, p.Name, p.Kind)
 	}
 	switch key {
