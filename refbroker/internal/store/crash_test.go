@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -165,19 +166,19 @@ func (s *testStore) grows(n int64) {
 	}
 }
 
-const childEnv = "RMQBENCH_STORE_CHILD"
+const childEnv, childRound = "RMQBENCH_STORE_CHILD", "RMQBENCH_STORE_ROUND"
 
-// TestMain is also the child that TestKillProcess kills.
+// TestMain is also the child that killAgain kills.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
-		child(dir)
+		child(dir, os.Getenv(childRound))
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// child appends messages forever and prints each one that is acknowledged.
-func child(dir string) {
+// child appends messages forever, and prints each one that is acknowledged.
+func child(dir, round string) {
 	s, err := Open(smallConfig(dir), Options{Host: testHost})
 	if err == nil {
 		err = s.Start()
@@ -187,19 +188,21 @@ func child(dir string) {
 		os.Exit(1)
 	}
 	for i := 0; ; i++ {
-		body := fmt.Sprint("message ", i)
-		if s.Append(message("T", 0, body)).Status == PutOK {
+		body := fmt.Sprint("round ", round, " message ", i)
+		if s.Append(message("T", 0, body, protocol.PropKeys, keyOf(body))).Status == PutOK {
 			fmt.Println(body)
 		}
 	}
 }
 
-// TestKillProcess kills a process that writes, as kill -9 does.
-func TestKillProcess(t *testing.T) {
-	t.Parallel()
-	cfg := smallConfig(tempDir(t))
+func keyOf(body string) string { return strings.ReplaceAll(body, " ", "-") }
+
+// runAndKill runs a child until it has had n messages acknowledged, and returns
+// all that it had when it died.
+func runAndKill(t *testing.T, dir string, round, n int) []string {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+cfg.StorePathRootDir)
+	cmd.Env = append(os.Environ(), childEnv+"="+dir, fmt.Sprint(childRound, "=", round))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -210,21 +213,51 @@ func TestKillProcess(t *testing.T) {
 	var lines []string
 	scanner := bufio.NewScanner(out)
 	for scanner.Scan() {
-		if lines = append(lines, scanner.Text()); len(lines) == 2000 {
-			cmd.Process.Kill()
+		lines = append(lines, scanner.Text())
+		if len(lines) == n {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Error(err)
+			}
 		}
 	}
-	cmd.Wait()
-	if len(lines) < 2000 {
-		t.Fatalf("child ended early: %q", lines)
+	if err := cmd.Wait(); err == nil || len(lines) < n {
+		t.Fatalf("child ended early, %v: %q", err, lines)
 	}
 	if !strings.HasSuffix(lines[len(lines)-1], fmt.Sprint(" ", len(lines)-1)) {
-		lines = lines[:len(lines)-1] // cut off by the kill
+		lines = lines[:len(lines)-1] // the kill cut it off
 	}
-	s := open(t, cfg, Options{})
-	got := s.bodies("T", 0, 0)
-	equal(t, got[:len(lines)], lines)
-	if len(got) > len(lines)+2 {
-		t.Errorf("%d messages are there, %d were acknowledged one after the other", len(got), len(lines))
+	return lines
+}
+
+// killAgain kills a process that writes to one store, as kill -9 does, again and
+// again, and looks for everything that was acknowledged after each time.
+func killAgain(t *testing.T, rounds, most int) {
+	cfg := smallConfig(tempDir(t))
+	seed := time.Now().UnixNano()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(uint64(seed), 0))
+	var all []string
+	for round := range rounds {
+		all = append(all, runAndKill(t, cfg.StorePathRootDir, round, 1+random.IntN(most))...)
+		s, err := tryOpen(t, smallConfig(killImage(t, cfg)), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.holdsAcked(map[queueKey][]string{{"T", 0}: all})
+		for range 20 {
+			body := all[random.IntN(len(all))]
+			equal(t, s.byKey("T", keyOf(body)), []string{body})
+		}
+		if extra := int(s.MaxOffset("T", 0)) - len(all); extra > 2*(round+1) {
+			t.Errorf("%d messages more than were acknowledged one after the other in %d lives", extra, round+1)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
+}
+
+func TestKillProcess(t *testing.T) {
+	t.Parallel()
+	killAgain(t, 4, 600)
 }

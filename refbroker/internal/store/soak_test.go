@@ -1,0 +1,16 @@
+//go:build soak
+
+package store
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestSoakKill(t *testing.T) { killAgain(t, 100, 5000) }
+
+func TestSoakFailures(t *testing.T) {
+	for i := range 20 {
+		t.Run(fmt.Sprint(i), TestEveryFailure)
+	}
+}
