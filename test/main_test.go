@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	program = filepath.Join(dir, "rmqbench")
-	build := exec.Command("go", "build", "-o", program, "rmqbench/cmd/rmqbench")
+	build := exec.Command("go", slices.Concat([]string{"build"}, buildFlags, []string{"-o", program, "rmqbench/cmd/rmqbench"})...)
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building rmqbench: %v\n%s", err, out)
 		os.Exit(1)
@@ -143,6 +144,9 @@ func (c *command) end(t *testing.T, code int) {
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Errorf("waiting for the program: %v", err)
+	}
+	if strings.Contains(c.stderr.String(), "DATA RACE") {
+		t.Errorf("race in the program:\n%s", c.stderr)
 	}
 	if got := c.ProcessState.ExitCode(); got != code {
 		t.Errorf("exit code %d, want %d\nstdout: %s\nstderr: %s", got, code, c.stdout, c.stderr)
