@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -56,12 +58,16 @@ func runBroker(cmd *cobra.Command, f *brokerFlags) error {
 		_, err = io.WriteString(cmd.OutOrStdout(), conf.FormatOnly(importantKeys, &cfg))
 		return err
 	}
+	if cfg.BrokerRole == broker.RoleSlave {
+		return usagef("brokerRole is %s: this version does not replicate; start the masters alone, or make it %s in %s",
+			broker.RoleSlave, broker.RoleAsyncMaster, f.where())
+	}
 	b, err := broker.New(cfg, log)
 	if err != nil {
 		return usagef("%w; mend it in %s", err, f.where())
 	}
 	if err := b.Start(); err != nil {
-		return errors.Join(brokerStartError(err), b.Close())
+		return errors.Join(brokerStartError(err, f.where()), b.Close())
 	}
 	if _, err = fmt.Fprintln(cmd.OutOrStdout(), bootLine(&cfg, b.Addr())); err == nil {
 		<-cmd.Context().Done()
@@ -94,9 +100,14 @@ func (f *brokerFlags) where() string {
 	return f.configFile
 }
 
-func brokerStartError(err error) error {
-	if errors.Is(err, store.ErrLocked) {
+func brokerStartError(err error, where string) error {
+	switch {
+	case errors.Is(err, store.ErrLocked):
 		return usagef("the store is in use: %w; stop the other broker or set storePathRootDir in the file given with -c", err)
+	case errors.Is(err, store.ErrConfig):
+		return usagef("%w; mend it in %s", err, where)
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrNotExist):
+		return usagef("the store's folder cannot be made: %w; set storePathRootDir in the file given with -c", err)
 	}
 	return startError(err, "listenPort")
 }

@@ -140,7 +140,7 @@ func TestNodeRefuses(t *testing.T) {
 	store := "storePathRootDir=" + t.TempDir()
 	holder := startNode(t, "broker", "-c", brokerConf(t, store))
 	t.Cleanup(func() { holder.stop() })
-	unreadable := t.TempDir()
+	unreadable, file := t.TempDir(), write(t, "file")
 	for _, tc := range []struct {
 		name string
 		args []string
@@ -157,7 +157,9 @@ func TestNodeRefuses(t *testing.T) {
 		{"port out of range", []string{"namesrv", "-c", namesrvConf(t, "listenPort=99999")}, []string{"99999", "65535"}},
 		{"locked store", []string{"broker", "-c", brokerConf(t, store)}, []string{"store is in use", "set storePathRootDir"}},
 		{"bad name server", []string{"broker", "-n", "nowhere", "-c", brokerConf(t)}, []string{"nowhere", "host:port"}},
-		{"slave without an id", []string{"broker", "-c", brokerConf(t, "brokerRole=SLAVE")}, []string{"brokerId", "broker-a.properties"}},
+		{"slave", []string{"broker", "-c", brokerConf(t, "brokerRole=SLAVE", "brokerId=1")}, []string{"brokerRole is SLAVE", "does not replicate", "broker-a.properties"}},
+		{"flush type", []string{"broker", "-c", brokerConf(t, "flushDiskType=BANANA")}, []string{`flushDiskType is "BANANA"`, "mend it in", "broker-a.properties"}},
+		{"store below a file", []string{"broker", "-c", brokerConf(t, "storePathRootDir="+file+"/store")}, []string{file, "set storePathRootDir"}},
 		{"proxy", []string{"broker", "--enable-proxy"}, []string{"--enable-proxy", "no proxy"}},
 		{"log level", []string{"namesrv", "--log", "loud"}, []string{"loud", "debug"}},
 	} {

@@ -82,7 +82,7 @@ type Store struct {
 // everything readable can be read; Append has to wait for Start.
 func Open(cfg Config, opt Options) (*Store, error) {
 	if err := cfg.check(); err != nil {
-		return nil, fmt.Errorf("store configuration: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	if opt.FS == nil {
 		opt.FS = vfs.OS

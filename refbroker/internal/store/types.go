@@ -12,6 +12,9 @@ import (
 var (
 	// ErrNotFound says that no record lies at an offset.
 	ErrNotFound = errors.New("no message there")
+	// ErrConfig says that a setting is one that the store cannot work with.
+	ErrConfig = errors.New("store configuration")
+
 	// ErrLocked says that another process has the store open.
 	ErrLocked = errors.New("Lock failed,MQ already started")
 	// ErrClosed says that the store was closed.
