@@ -114,7 +114,7 @@ func TestHeadersNameTheBadField(t *testing.T) {
 		{"not a number", send, append(sent[:len(sent):len(sent)], Field{"e", "two"}), `e "two"`},
 		{"too large for 32 bits", pull, Fields{{"queueId", "2147483648"}}, `queueId "2147483648"`},
 		{"empty number", response, Fields{{"minOffset", ""}}, `minOffset ""`},
-		{"pull without all", pull, throughWire(t, &fullPull, JSON)[:8], "subVersion is missing"},
+		{"pull without all", pull, throughWire(t, &fullPull, JSON)[:5], "sysFlag is missing"},
 		{"pull response without all", response, Fields{{"minOffset", "1"}}, "suggestWhichBrokerId is missing"},
 	}
 	for _, tt := range tests {

@@ -34,10 +34,9 @@ type PullMessageHeader struct {
 	BrokerName           string
 }
 
-var pullRequired = []string{
-	"consumerGroup", "topic", "queueId", "queueOffset", "maxMsgNums", "sysFlag",
-	"commitOffset", "suspendTimeoutMillis", "subVersion",
-}
+// pullRequired are the fields that Java fails without; it only logs that the
+// others are missing.
+var pullRequired = []string{"consumerGroup", "topic", "queueId", "queueOffset", "maxMsgNums", "sysFlag"}
 
 // Decode fills h from fields; see SendMessageHeader.Decode.
 func (h *PullMessageHeader) Decode(fields Fields) error {
@@ -71,13 +70,10 @@ func (h *PullMessageHeader) set(f *Field, d *headerFields) {
 		d.have(5)
 	case "commitOffset":
 		h.CommitOffset = d.int64(f)
-		d.have(6)
 	case "suspendTimeoutMillis":
 		h.SuspendTimeoutMillis = d.int64(f)
-		d.have(7)
 	case "subVersion":
 		h.SubVersion = d.int64(f)
-		d.have(8)
 	default:
 		h.setOptional(f, d)
 	}

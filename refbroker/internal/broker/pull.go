@@ -70,7 +70,7 @@ func (b *Broker) pull(r *remoting.Request) {
 		r.Error(protocol.RespSystemBusy, "[REJECTREQUEST]system busy, start flow control for a while")
 		return
 	}
-	if err := c.h.Decode(r.Fields); err != nil && (c.h.Topic == "" || c.h.ConsumerGroup == "") {
+	if err := c.h.Decode(r.Fields); err != nil {
 		r.Error(protocol.RespSystemError, err.Error())
 		return
 	}

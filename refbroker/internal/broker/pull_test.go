@@ -91,6 +91,34 @@ func TestPullRefusals(t *testing.T) {
 	}
 }
 
+// TestPullFields refuses numbers that cannot be read, as Java does: a pull of
+// queue 0 in their place would be one that nobody asked for. What Java only
+// uses now and then may be missing.
+func TestPullFields(t *testing.T) {
+	t.Parallel()
+	p := startPeer(t)
+	p.send("T", 0, "m", "")
+	p.pullAll("T", 0, 1)
+	required := []string{"consumerGroup", "g", "topic", "T", "queueId", "0", "queueOffset", "0", "maxMsgNums", "1", "sysFlag", "4"}
+	if resp := p.call(protocol.CodePullMessage, fields(required...), nil); resp.Code != 0 {
+		t.Errorf("without the optional fields: code %d %s", resp.Code, resp.Remark)
+	}
+	for i := 0; i < len(required); i += 2 {
+		left := append(append([]string(nil), required[:i]...), required[i+2:]...)
+		if resp := p.call(protocol.CodePullMessage, fields(left...), nil); resp.Code != 1 || !strings.Contains(resp.Remark, required[i]) {
+			t.Errorf("without %s: code %d %q", required[i], resp.Code, resp.Remark)
+		}
+	}
+	for _, bad := range []string{"queueId=2147483648", "queueId=abc", "queueOffset=", "maxMsgNums=x", "sysFlag=1.5",
+		"commitOffset=abc", "suspendTimeoutMillis=9223372036854775808", "subVersion=-"} {
+		key, value, _ := strings.Cut(bad, "=")
+		resp := p.call(protocol.CodePullMessage, fields(append(required[:len(required):len(required)], key, value)...), nil)
+		if resp.Code != 1 || !strings.Contains(resp.Remark, key) {
+			t.Errorf("%s: code %d %q", bad, resp.Code, resp.Remark)
+		}
+	}
+}
+
 // beat sends a heartbeat of a consumer.
 func (p *peer) beat(c *remoting.Client, id, group, model string, subs ...protocol.SubscriptionData) *protocol.Command {
 	p.t.Helper()
