@@ -49,7 +49,10 @@ func mqadminTranscript(t *testing.T, c profiles.Cluster, peer *profiles.Peer) {
 	a := startAdmin(t, peer)
 	all := func(words ...string) []string { return words }
 
-	a.want(all("DefaultCluster", "broker-a", addr, "#BID"), "clusterList", "-n", ns)
+	list := a.await(addr, "clusterList", "-n", ns)
+	if !strings.Contains(list, "DefaultCluster") || !strings.Contains(list, "broker-a") || !strings.Contains(list, "#BID") {
+		t.Errorf("clusterList:\n%s", list)
+	}
 	a.want(all("bootTimestamp", "commitLogDirCapacity", "putMessageTimesTotal"), "brokerStatus", "-n", ns, "-b", addr)
 	a.want(all("create topic to "+addr+" success."), "updateTopic", "-n", ns, "-b", addr, "-t", adminTopic, "-r", "4", "-w", "4")
 	a.await(adminTopic, "topicList", "-n", ns)
@@ -88,7 +91,7 @@ func mqadminTranscript(t *testing.T, c profiles.Cluster, peer *profiles.Peer) {
 // server, dispatch and offset commits take their moment, on the Java broker too.
 func (a *mqadmin) await(word string, args ...string) string {
 	a.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for {
 		out := a.run(args...)
 		if strings.Contains(out, word) {

@@ -143,11 +143,14 @@ func (a *attempt) load(cluster profiles.Cluster) error {
 	}
 	defer func() { _ = admin.Close() }()
 	defer func() { _ = client.Close() }()
-	a.run.Profile.Settings = a.settings(cluster)
 	ctx, cancel := context.WithCancelCause(a.stop.ctx)
 	defer cancel(nil)
 	go watchDisks(ctx, cluster.Nodes(), cancel)
 	deaths := watchNodes(ctx, cluster)
+	if err := awaitRegistered(ctx, cluster, deaths.any); err != nil {
+		return notStarted(err, deaths.first(deathGrace))
+	}
+	a.run.Profile.Settings = a.settings(cluster)
 	run, err := load.Run(ctx, load.Config{
 		Plan: a.plan, Driver: client, Admin: admin, RunID: a.runID(), Isolate: a.profile.Kind == profiles.External,
 		Out: a.writer, Progress: a.view.show, Nodes: cluster.Nodes(), Exits: deaths.exits, Log: a.log,

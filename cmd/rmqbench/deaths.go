@@ -11,16 +11,18 @@ import (
 type deaths struct {
 	exits chan profiles.Exit // to the engine
 	seen  chan profiles.Exit // remembered
+	any   chan struct{}      // closed with the first
 }
 
 // watchNodes watches the nodes until ctx ends or the cluster is stopped.
 func watchNodes(ctx context.Context, cluster profiles.Cluster) *deaths {
-	d := &deaths{exits: make(chan profiles.Exit, 1), seen: make(chan profiles.Exit, 1)}
+	d := &deaths{exits: make(chan profiles.Exit, 1), seen: make(chan profiles.Exit, 1), any: make(chan struct{})}
 	go func() {
 		select {
 		case exit, open := <-cluster.Exits():
 			if open {
 				d.seen <- exit
+				close(d.any)
 				d.exits <- exit
 			}
 		case <-ctx.Done():

@@ -250,6 +250,7 @@ func TestDeaths(t *testing.T) {
 		if death == nil || (<-d.exits).Node.Name != "broker-a" {
 			t.Fatal("the death was not passed on")
 		}
+		<-d.any
 		err := notStarted(errors.New("connection refused"), death)
 		if want := "broker-a died before the load began (killed): its log is b.log"; err.Error() != want {
 			t.Errorf("got %q, want %q", err, want)
@@ -266,4 +267,19 @@ func closedExits() chan profiles.Exit {
 	c := make(chan profiles.Exit)
 	close(c)
 	return c
+}
+
+func TestUnregistered(t *testing.T) {
+	t.Parallel()
+	nodes := []profiles.Node{
+		{Name: "n", Role: profiles.RoleNameServer, Address: "h:1"},
+		{Name: "a", Role: profiles.RoleBroker, Address: "h:2"},
+		{Name: "b", Role: profiles.RoleBroker, Address: "h:3"},
+	}
+	if got := unregistered(nodes, map[string]string{"x": "h:2"}); got == nil || got.Name != "b" {
+		t.Errorf("got %+v", got)
+	}
+	if got := unregistered(nodes, map[string]string{"x": "h:2", "y": "h:3"}); got != nil {
+		t.Errorf("got %+v", got)
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -99,18 +100,22 @@ func (a *attempt) checkSettings(name string, all, inForce map[string]string) {
 // brokersOf returns the addresses of the brokers, by the name of their node, or
 // of the master for an external cluster.
 func brokersOf(ctx context.Context, client *remoting.Client, cluster profiles.Cluster) map[string]string {
-	all := map[string]string{}
-	external := true
+	started := map[string]string{}
 	for _, n := range cluster.Nodes() {
 		if n.Role == profiles.RoleBroker {
-			all[n.Name] = n.Address
-			external = false
+			started[n.Name] = n.Address
 		}
 	}
-	if !external {
-		return all
+	if len(started) > 0 {
+		return started
 	}
-	for _, ns := range cluster.NameServers() {
+	return masters(ctx, client, cluster.NameServers())
+}
+
+// masters asks the name servers which masters there are, by broker name.
+func masters(ctx context.Context, client *remoting.Client, nameServers []string) map[string]string {
+	all := map[string]string{}
+	for _, ns := range nameServers {
 		answer, err := client.Invoke(ctx, ns, &protocol.Command{Code: protocol.CodeGetBrokerClusterInfo})
 		if err != nil || answer.Code != protocol.RespSuccess {
 			continue
@@ -127,6 +132,47 @@ func brokersOf(ctx context.Context, client *remoting.Client, cluster profiles.Cl
 		return all
 	}
 	return all
+}
+
+// Bounds of waiting for brokers to be known: one registers within its start,
+// but on a slow machine only with the next heartbeat, 30 s later.
+const (
+	registerBound = 45 * time.Second
+	registerPoll  = 20 * time.Millisecond
+)
+
+// awaitRegistered waits until the name server knows every broker that was started.
+func awaitRegistered(ctx context.Context, cluster profiles.Cluster, death <-chan struct{}) error {
+	client := remoting.NewClient(remoting.ClientOptions{})
+	defer client.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, registerBound, fmt.Errorf("not within %s", registerBound))
+	defer cancel()
+	tick := time.NewTicker(registerPoll)
+	defer tick.Stop()
+	for {
+		missing := unregistered(cluster.Nodes(), masters(ctx, client, cluster.NameServers()))
+		if missing == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-death:
+			return errors.New("a node died")
+		case <-ctx.Done():
+			return fmt.Errorf("waiting until %s has registered with the name server: %w; its log is %s", missing.Name, context.Cause(ctx), missing.Log)
+		}
+	}
+}
+
+// unregistered returns a broker that is not among the known addresses, or nil.
+func unregistered(nodes []profiles.Node, known map[string]string) *profiles.Node {
+	addresses := slices.Collect(maps.Values(known))
+	for i, n := range nodes {
+		if n.Role == profiles.RoleBroker && !slices.Contains(addresses, n.Address) {
+			return &nodes[i]
+		}
+	}
+	return nil
 }
 
 // brokerConfig asks a broker for its settings, lines of key=value.
