@@ -103,8 +103,22 @@ func (t *target) connect(ctx context.Context, names []string, create bool) error
 	if err != nil {
 		return err
 	}
-	_, err = admin.CreateTopic(ctx, benchTopic, benchQueues)
-	return errors.Join(err, admin.Close())
+	return errors.Join(createTopic(ctx, admin), admin.Close())
+}
+
+// registerTimeout is how long a broker that says that it is ready may take to
+// register with its name server; Java's can take a while.
+const registerTimeout = 45 * time.Second
+
+func createTopic(ctx context.Context, admin driver.Admin) error {
+	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
+	defer cancel()
+	for {
+		_, err := admin.CreateTopic(ctx, benchTopic, benchQueues)
+		if !errors.Is(err, driver.ErrNoBroker) || wait(ctx, 100*time.Millisecond) != nil {
+			return err
+		}
+	}
 }
 
 // broker returns the broker's node.
