@@ -129,12 +129,13 @@ func TestBinaryHeaderBytes(t *testing.T) {
 		Fields: Fields{{"k", "v"}, {"e", ""}}, Header: &PullMessageResponse{NextBeginOffset: -7},
 		Body: []byte("B"), Encoding: Binary,
 	}
-	want := "\x00\x00\x00\x7c\x01\x00\x00\x77" +
+	want := "\x00\x00\x00\xa2\x01\x00\x00\x9d" +
 		"\x00\x0b\x09\x01\xdd\x00\x00\x00\x05\x00\x00\x00\x02\x00\x00\x00\x01r" +
-		"\x00\x00\x00\x61" + "\x00\x01k\x00\x00\x00\x01v" + "\x00\x01e\x00\x00\x00\x00" +
+		"\x00\x00\x00\x87" + "\x00\x01k\x00\x00\x00\x01v" + "\x00\x01e\x00\x00\x00\x00" +
 		"\x00\x14suggestWhichBrokerId\x00\x00\x00\x010" +
 		"\x00\x0fnextBeginOffset\x00\x00\x00\x02-7" +
-		"\x00\x09minOffset\x00\x00\x00\x010" + "\x00\x09maxOffset\x00\x00\x00\x010" + "B"
+		"\x00\x09minOffset\x00\x00\x00\x010" + "\x00\x09maxOffset\x00\x00\x00\x010" +
+		"\x00\x0ctopicSysFlag\x00\x00\x00\x010" + "\x00\x0cgroupSysFlag\x00\x00\x00\x010" + "B"
 	got, err := AppendCommand(nil, &c)
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +147,7 @@ func TestBinaryHeaderBytes(t *testing.T) {
 	if err := DecodeCommand(got[4:], &back); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := back.Fields.Get("e"); ok || len(back.Fields) != 5 {
+	if _, ok := back.Fields.Get("e"); ok || len(back.Fields) != 7 {
 		t.Errorf("an empty value of the binary header is null, got %q", back.Fields)
 	}
 }

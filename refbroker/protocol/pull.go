@@ -182,12 +182,8 @@ func (h *PullMessageResponse) AppendTo(e *FieldEncoder) {
 	if h.OffsetDelta != 0 {
 		e.Int("offsetDelta", h.OffsetDelta)
 	}
-	if h.TopicSysFlag != 0 {
-		e.Int("topicSysFlag", int64(h.TopicSysFlag))
-	}
-	if h.GroupSysFlag != 0 {
-		e.Int("groupSysFlag", int64(h.GroupSysFlag))
-	}
+	e.Int("topicSysFlag", int64(h.TopicSysFlag)) // Java's broker says them even when 0
+	e.Int("groupSysFlag", int64(h.GroupSysFlag))
 	if h.ForbiddenType != 0 {
 		e.Int("forbiddenType", int64(h.ForbiddenType))
 	}
