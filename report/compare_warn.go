@@ -70,11 +70,15 @@ var matter = []string{"flushDiskType", "brokerRole", "heap", "defaultTopicQueueN
 // warnSettings names settings that both sides state and that differ.
 func (c *Comparison) warnSettings(all []*gathered) {
 	for _, key := range matter {
+		unstated := func(g *gathered) bool {
+			_, ok := g.rec.Run.Profile.Settings[key]
+			return !ok
+		}
+		if slices.ContainsFunc(all, unstated) { // a broker in Go has no heap
+			continue
+		}
 		c.differ(all, false, "The setting "+key+" differs", "the brokers did not promise the same", func(r results.Run) string {
-			if v, ok := r.Profile.Settings[key]; ok {
-				return v
-			}
-			return all[0].rec.Run.Profile.Settings[key]
+			return r.Profile.Settings[key]
 		})
 	}
 }
