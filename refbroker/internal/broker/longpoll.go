@@ -208,7 +208,7 @@ func (w *holds) close() {
 		w.ready.add(w.takeLocked(key, func(*pullCall) bool { return true })...)
 	}
 	w.mu.Unlock()
-	w.ready.wg.Wait()
+	w.ready.wait()
 }
 
 // wakeList runs woken requests on a few goroutines, which exist only while
@@ -217,7 +217,7 @@ type wakeList struct {
 	mu      sync.Mutex
 	calls   []*pullCall
 	running int
-	wg      sync.WaitGroup
+	idle    chan struct{} // closed when nothing runs any more; nil: nobody waits
 }
 
 func (l *wakeList) add(calls ...*pullCall) {
@@ -229,15 +229,34 @@ func (l *wakeList) add(calls ...*pullCall) {
 	l.calls = append(l.calls, calls...)
 	for range min(len(calls), wakeWorkers-l.running) {
 		l.running++
-		l.wg.Go(l.work)
+		go l.work()
 	}
+}
+
+// wait returns once nothing runs. Requests may be added meanwhile, also after
+// it: clients pull again as soon as they are answered.
+func (l *wakeList) wait() {
+	l.mu.Lock()
+	if l.running == 0 {
+		l.mu.Unlock()
+		return
+	}
+	if l.idle == nil {
+		l.idle = make(chan struct{})
+	}
+	idle := l.idle
+	l.mu.Unlock()
+	<-idle
 }
 
 func (l *wakeList) work() {
 	for {
 		l.mu.Lock()
 		if len(l.calls) == 0 {
-			l.running--
+			if l.running--; l.running == 0 && l.idle != nil {
+				close(l.idle)
+				l.idle = nil
+			}
 			l.mu.Unlock()
 			return
 		}

@@ -134,7 +134,10 @@ func (p *puller) locate() bool {
 	for {
 		offset, err := p.committed()
 		if err == nil {
-			p.next, p.position = offset, offset
+			p.next = offset
+			p.mu.Lock()
+			p.position = offset
+			p.mu.Unlock()
 			p.c.mu.Lock()
 			p.located = true
 			p.c.checkReady()
