@@ -1,12 +1,12 @@
-// Capture records golden frames of RocketMQ's remoting protocol: it starts a
+// Command capture records golden frames of RocketMQ's remoting protocol: it starts a
 // Java NameServer and broker, puts a proxy that splits frames before each, lets
 // the Java client, mqadmin, client-go and itself talk through them, and writes
 // one frame of each kind that passed to the test data of package protocol.
 //
 //	go run ./test/capture [-out refbroker/protocol/testdata/golden] [-log FILE]
 //
-// The jars come from where profile java-single has them. The session needs Java
-// 17 or later. Everything runs on loopback: the broker
+// The jars come from where profile java-single has them. It needs Java 17
+// or later. Everything runs on loopback: the broker
 // listens on 127.0.0.1 and says 127.0.0.2, where the proxy is, so that clients
 // that ask the NameServer for it come through the proxy too. It takes about
 // five minutes.
