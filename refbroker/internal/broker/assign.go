@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"rmqbench/refbroker/internal/store"
 	"rmqbench/refbroker/internal/vfs"
 	"rmqbench/refbroker/protocol"
 	"rmqbench/refbroker/remoting"
@@ -55,15 +54,10 @@ func (m *requestModes) set(mode protocol.MessageRequestMode) error {
 }
 
 func (m *requestModes) load() error {
-	return store.LoadJSON(m.fs, m.path, func(text []byte) error {
-		var f protocol.MessageRequestModeTable
-		if err := protocol.Unmarshal(text, &f); err != nil {
-			return err
-		}
+	return loadJSON(m.fs, m.path, func(f *protocol.MessageRequestModeTable) {
 		if f.MessageRequestModeMap != nil {
 			m.table = f.MessageRequestModeMap
 		}
-		return nil
 	})
 }
 

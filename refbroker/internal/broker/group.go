@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"rmqbench/refbroker/internal/store"
 	"rmqbench/refbroker/internal/vfs"
 	"rmqbench/refbroker/protocol"
 )
@@ -179,11 +178,7 @@ func (g *groups) snapshot() protocol.SubscriptionGroupTable {
 
 // load reads the file.
 func (g *groups) load() error {
-	return store.LoadJSON(g.fs, g.path, func(text []byte) error {
-		var f protocol.SubscriptionGroupTable
-		if err := protocol.Unmarshal(text, &f); err != nil {
-			return err
-		}
+	return loadJSON(g.fs, g.path, func(f *protocol.SubscriptionGroupTable) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		for name, c := range f.SubscriptionGroupTable {
@@ -194,6 +189,5 @@ func (g *groups) load() error {
 			g.forbidden = f.ForbiddenTable
 		}
 		g.version = f.DataVersion
-		return nil
 	})
 }

@@ -19,3 +19,16 @@ func saveJSON(fs vfs.FS, path string, v any) error {
 	}
 	return store.SaveJSON(fs, path, pretty.Bytes())
 }
+
+// loadJSON reads a file of the folder config that we or Java wrote, or its
+// backup, and gives it to take. Neither being there is no error.
+func loadJSON[T any](fs vfs.FS, path string, take func(*T)) error {
+	return store.LoadJSON(fs, path, func(text []byte) error {
+		var file T
+		if err := protocol.Unmarshal(text, &file); err != nil {
+			return err
+		}
+		take(&file)
+		return nil
+	})
+}

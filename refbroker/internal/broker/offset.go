@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"rmqbench/refbroker/internal/store"
 	"rmqbench/refbroker/internal/vfs"
 	"rmqbench/refbroker/protocol"
 )
@@ -236,11 +235,7 @@ func (o *offsets) save() error {
 
 // load reads the file.
 func (o *offsets) load() error {
-	return store.LoadJSON(o.fs, o.path, func(text []byte) error {
-		var f protocol.ConsumerOffsetTable
-		if err := protocol.Unmarshal(text, &f); err != nil {
-			return err
-		}
+	return loadJSON(o.fs, o.path, func(f *protocol.ConsumerOffsetTable) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		for name, queues := range f.OffsetTable {
@@ -251,6 +246,5 @@ func (o *offsets) load() error {
 		if f.DataVersion != nil {
 			o.version = *f.DataVersion
 		}
-		return nil
 	})
 }

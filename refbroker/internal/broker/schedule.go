@@ -327,11 +327,7 @@ func (s *schedule) save() error {
 
 // load reads the file.
 func (s *schedule) load() error {
-	return store.LoadJSON(s.fs, s.path, func(text []byte) error {
-		var f protocol.DelayOffsetTable
-		if err := protocol.Unmarshal(text, &f); err != nil {
-			return err
-		}
+	return loadJSON(s.fs, s.path, func(f *protocol.DelayOffsetTable) {
 		for n, at := range f.OffsetTable {
 			if n >= 1 && int(n) <= len(s.levels) {
 				s.levels[n-1].next.Store(at)
@@ -340,6 +336,5 @@ func (s *schedule) load() error {
 		if f.DataVersion != nil {
 			s.version = *f.DataVersion
 		}
-		return nil
 	})
 }

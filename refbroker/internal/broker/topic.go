@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"rmqbench/refbroker/internal/store"
 	"rmqbench/refbroker/internal/vfs"
 	"rmqbench/refbroker/protocol"
 )
@@ -284,11 +283,7 @@ func (t *topics) save() {
 
 // load reads the file.
 func (t *topics) load() error {
-	return store.LoadJSON(t.fs, t.path, func(text []byte) error {
-		var file protocol.TopicConfigTable
-		if err := protocol.Unmarshal(text, &file); err != nil {
-			return err
-		}
+	return loadJSON(t.fs, t.path, func(file *protocol.TopicConfigTable) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		for name, c := range file.TopicConfigTable {
@@ -296,7 +291,6 @@ func (t *topics) load() error {
 			t.place(c)
 		}
 		t.version = file.DataVersion
-		return nil
 	})
 }
 
