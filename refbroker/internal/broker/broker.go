@@ -196,7 +196,7 @@ func (b *Broker) start() error {
 	if err := b.load(); err != nil {
 		return err
 	}
-	s, err := store.Open(cfg.Config, store.Options{FS: b.fs, Log: b.log, Host: b.storeHost, Arrived: b.arrived})
+	s, err := store.Open(cfg.Config, store.Options{FS: b.fs, Log: b.log, Host: b.storeHost, Arrived: b.arrived, BatchQueue: b.topics.hasBatchQueues})
 	if err != nil {
 		return err
 	}

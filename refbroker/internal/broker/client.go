@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"rmqbench/refbroker/internal/store"
 	"rmqbench/refbroker/protocol"
 	"rmqbench/refbroker/remoting"
 )
@@ -386,9 +387,9 @@ func isTagType(kind string) bool { return kind == "" || kind == protocol.Express
 // all reports whether the broker lets every message through.
 func (s *subscription) all() bool { return s.codes == nil }
 
-// MatchTags reports whether a tags code is that of a subscribed tag. Different
+// MatchUnit reports whether a tags code is that of a subscribed tag. Different
 // tags may have one code: consumers look at the text again.
-func (s *subscription) MatchTags(tagsCode int64) bool {
+func (s *subscription) MatchUnit(tagsCode int64, _ *store.ExtUnit) bool {
 	if s.codes == nil {
 		return true
 	}

@@ -185,19 +185,19 @@ func TestTagFilter(t *testing.T) {
 	} {
 		s := parseSubscription("T", tc.expression, "", time.Now())
 		for _, tag := range tc.match {
-			if !s.MatchTags(protocol.TagsCode(tag)) {
+			if !s.MatchUnit(protocol.TagsCode(tag), nil) {
 				t.Errorf("%q does not let %q through", tc.expression, tag)
 			}
 		}
 		for _, tag := range tc.other {
-			if s.MatchTags(protocol.TagsCode(tag)) {
+			if s.MatchUnit(protocol.TagsCode(tag), nil) {
 				t.Errorf("%q lets %q through", tc.expression, tag)
 			}
 		}
 	}
 	// client-go hashes the bytes of a tag, Java its UTF-16: the tag itself counts too.
 	s := newSubscription(protocol.SubscriptionData{Topic: "T", SubString: "标签", TagsSet: []string{"标签"}, CodeSet: protocol.TagCodes{1}})
-	if !s.MatchTags(protocol.TagsCode("标签")) {
+	if !s.MatchUnit(protocol.TagsCode("标签"), nil) {
 		t.Error("a tag that is not ASCII is kept from client-go")
 	}
 }

@@ -17,6 +17,7 @@ import (
 type topic struct {
 	protocol.TopicConfig
 	compacted bool // messages need keys
+	batchCQ   bool // its queues count messages inside of batches
 	stat      *topicStat
 }
 
@@ -59,7 +60,10 @@ func newTopic(c protocol.TopicConfig, stat *topicStat) *topic {
 	if stat == nil {
 		stat = &topicStat{}
 	}
-	return &topic{TopicConfig: c, compacted: c.Attributes["cleanup.policy"] == "COMPACTION", stat: stat}
+	return &topic{
+		TopicConfig: c, stat: stat,
+		compacted: c.Attributes["cleanup.policy"] == "COMPACTION", batchCQ: c.Attributes["queue.type"] == "BatchCQ",
+	}
 }
 
 // addSystemTopics puts in what every broker has. What the file says of them counts more.
@@ -116,6 +120,12 @@ func (t *topics) get(name string) *topic {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.table[name]
+}
+
+// hasBatchQueues reports whether a topic has batch consume queues.
+func (t *topics) hasBatchQueues(name string) bool {
+	topic := t.get(name)
+	return topic != nil && topic.batchCQ
 }
 
 // change calls f, which changes the table and returns the names of the topics

@@ -22,6 +22,12 @@ type Config struct {
 	MappedFileSizeCommitLog    int64 `conf:"mappedFileSizeCommitLog"`
 	MappedFileSizeConsumeQueue int64 `conf:"mappedFileSizeConsumeQueue"` // rounded up to whole units of 20
 
+	EnableConsumeQueueExt           bool  `conf:"enableConsumeQueueExt"`
+	MappedFileSizeConsumeQueueExt   int64 `conf:"mappedFileSizeConsumeQueueExt"`
+	BitMapLengthConsumeQueueExt     int   `conf:"bitMapLengthConsumeQueueExt"` // bits expected of Options.BitMap
+	EnableCalcFilterBitMap          bool  `conf:"enableCalcFilterBitMap"`
+	MapperFileSizeBatchConsumeQueue int64 `conf:"mapperFileSizeBatchConsumeQueue"` // rounded up to whole units of 46
+
 	FlushDiskType                     string `conf:"flushDiskType"`
 	SyncFlushTimeout                  int64  `conf:"syncFlushTimeout"`
 	FlushIntervalCommitLog            int64  `conf:"flushIntervalCommitLog"`
@@ -58,6 +64,9 @@ func DefaultConfig() Config {
 	return Config{
 		MappedFileSizeCommitLog:           1 << 30,
 		MappedFileSizeConsumeQueue:        300_000 * cqUnitSize,
+		MappedFileSizeConsumeQueueExt:     48 << 20,
+		BitMapLengthConsumeQueueExt:       64,
+		MapperFileSizeBatchConsumeQueue:   300_000 * 46,
 		FlushDiskType:                     AsyncFlush,
 		SyncFlushTimeout:                  5000,
 		FlushIntervalCommitLog:            500,

@@ -71,6 +71,9 @@ func (d *dispatcher) round(ctx context.Context) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.next = d.at.Load()
+	if f := d.log.find(d.next); f != nil {
+		defer f.release() // arrivals show properties out of it
+	}
 	limit := d.limit()
 	d.log.view(d.next, limit, func(b []byte) { d.parse(ctx, b) })
 	if d.next == d.at.Load() && ctx.Err() == nil {
@@ -199,7 +202,9 @@ func (d *dispatcher) enqueue(ctx context.Context, m *protocol.Message, q *queue,
 	}
 	if d.arrived != nil {
 		next := q.max.Load() + int64(len(q.pending)/cqUnitSize)
-		d.arrivals = append(d.arrivals, Arrival{q.topic, q.id, next, u.tags, m.StoreTimestamp})
+		d.arrivals = append(d.arrivals, Arrival{
+			Topic: q.topic, Queue: q.id, Offset: next, TagsCode: u.tags, StoreTime: m.StoreTimestamp, Properties: m.Properties,
+		})
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func (g *getter) unit(u unit) bool {
 	if u.phys < g.skipTo {
 		return true
 	}
-	if g.query.Filter != nil && !g.query.Filter.MatchTags(u.tags) {
+	if g.query.Filter != nil && !g.query.Filter.MatchUnit(u.tags, nil) {
 		return true
 	}
 	f := g.s.log.find(u.phys)

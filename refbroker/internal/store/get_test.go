@@ -56,7 +56,7 @@ func TestGetStatus(t *testing.T) {
 // tagIs passes messages of one tag, and looks at the record as well.
 type tagIs string
 
-func (f tagIs) MatchTags(code int64) bool { return code == protocol.TagsCode(string(f)) }
+func (f tagIs) MatchUnit(code int64, _ *ExtUnit) bool { return code == protocol.TagsCode(string(f)) }
 func (f tagIs) MatchRecord(record []byte) bool {
 	var m protocol.Message
 	_, err := protocol.DecodeMessage(record, &m)
@@ -67,7 +67,7 @@ func (f tagIs) MatchRecord(record []byte) bool {
 // hidden passes tags and refuses records whose body has a word.
 type hidden string
 
-func (hidden) MatchTags(int64) bool             { return true }
+func (hidden) MatchUnit(int64, *ExtUnit) bool   { return true }
 func (f hidden) MatchRecord(record []byte) bool { return !strings.Contains(string(record), string(f)) }
 
 func TestGetFilters(t *testing.T) {

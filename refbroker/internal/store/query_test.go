@@ -202,7 +202,9 @@ func TestArrivals(t *testing.T) {
 	s.put(message("T", 3, "before"))
 	<-arrivals
 	s.put(m)
-	equal(t, <-arrivals, Arrival{"T", 3, 2, protocol.TagsCode("tag"), m.StoreTimestamp})
+	equal(t, <-arrivals, Arrival{
+		Topic: "T", Queue: 3, Offset: 2, TagsCode: protocol.TagsCode("tag"), StoreTime: m.StoreTimestamp, Properties: m.Properties,
+	})
 	half := message("T", 3, "prepared")
 	half.SysFlag = protocol.SysFlagPrepared
 	s.put(half, message("T", 3, "next"))

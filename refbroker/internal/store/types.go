@@ -29,6 +29,13 @@ type Options struct {
 	// Arrived is called by dispatch once consume queue and index know a
 	// message, in the order of the log. It must be quick.
 	Arrived func(Arrival)
+	// BitMap returns the bits of the filters that let a message through, nil for
+	// none. With enableCalcFilterBitMap dispatch calls it once for each message,
+	// before the consume queue, and keeps the bits in the queue's extension.
+	BitMap func(topic, properties string) []byte
+	// BatchQueue reports whether a topic has the attribute queue.type=BatchCQ;
+	// nil: none has.
+	BatchQueue func(topic string) bool
 }
 
 // Arrival tells that a queue has a new message.
@@ -37,7 +44,17 @@ type Arrival struct {
 	Queue     int32
 	Offset    int64 // the queue's offset behind the message
 	TagsCode  int64
-	StoreTime int64 // ms
+	StoreTime int64    // ms
+	Ext       *ExtUnit // nil if no bits were computed
+	// Properties of the message, valid during the call only.
+	Properties string
+}
+
+// ExtUnit is what the extension of a consume queue keeps of one message.
+type ExtUnit struct {
+	Tags      int64  // hash of the tag, as in a unit without extension
+	StoreTime int64  // ms
+	BitMap    []byte // of Options.BitMap; nil if there is none
 }
 
 // Status is the outcome of an append, by the name of Java's PutMessageStatus.
@@ -88,9 +105,10 @@ type Waiter interface {
 
 // Filter selects messages during Get.
 type Filter interface {
-	// MatchTags looks at the tags code of a consume queue unit.
-	MatchTags(tagsCode int64) bool
-	// MatchRecord looks at the record, if MatchTags agreed.
+	// MatchUnit looks at the tags code of a consume queue unit and at its
+	// extension, nil if it has none. It must not keep ext.
+	MatchUnit(tags int64, ext *ExtUnit) bool
+	// MatchRecord looks at the record, if MatchUnit agreed.
 	MatchRecord(record []byte) bool
 }
 
