@@ -23,8 +23,8 @@ bin/golangci-lint: .ci/tools/go.mod .ci/tools/go.sum
 bench: ## Go against Java, alternating, medians and ratios; needs Java, takes some minutes
 	$(GO) run ./test/bench
 
-soak: ## the long tests
-	$(GO) test -tags soak -timeout 60m -run Soak ./...
+soak: ## the long tests, which print what they counted
+	$(GO) test -tags soak -timeout 120m -v -run Soak ./...
 
 FUZZTIME ?= 10s
 fuzz-short: ## every fuzz target for FUZZTIME

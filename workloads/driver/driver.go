@@ -46,6 +46,10 @@ type Message struct {
 	Key   string
 	Body  []byte
 	Queue int32 // -1: the driver spreads round-robin over the writable queues
+	// Batch says that Body holds several messages in RocketMQ's batch form
+	// (protocol.AppendBatchItem), which are stored all or none; Result.Offset is
+	// that of the first. Only the wire driver sends these.
+	Batch bool
 
 	// Set by the engine, carried through untouched.
 	Producer int

@@ -104,6 +104,10 @@ func (s selector) Select(m *primitive.Message, queues []*primitive.MessageQueue,
 
 // Send hands m to an idle worker, or to a new one.
 func (p *producer) Send(m *driver.Message) {
+	if m.Batch {
+		p.cfg.Done(m, driver.Result{Outcome: driver.Unsent, Remark: "this driver sends no batches that are made already"})
+		return
+	}
 	select {
 	case p.jobs <- m:
 		return

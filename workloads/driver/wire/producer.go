@@ -161,6 +161,9 @@ func (c *call) prepare(q *target) {
 		Properties: unsafe.String(unsafe.SliceData(c.props), len(c.props)),
 	}
 	c.command = protocol.Command{Code: protocol.CodeSendMessageV2, Header: &c.header, Body: m.Body}
+	if m.Batch {
+		c.header.Batch, c.command.Code = true, protocol.CodeSendBatchMessage
+	}
 }
 
 // complete takes the answer, in the reader of the connection.
