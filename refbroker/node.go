@@ -71,7 +71,7 @@ Apache RocketMQ work with it unchanged.`,
 			return cmd.Help()
 		},
 	}
-	root.AddCommand(namesrvCommand(), brokerCommand())
+	root.AddCommand(namesrvCommand(), brokerCommand(), storeCommand())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})

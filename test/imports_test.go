@@ -34,8 +34,10 @@ var importRules = []struct {
 	{"refbroker/internal/vfs", nil},
 	{"refbroker/internal/conf", nil},
 	{"refbroker/internal/store/...", []string{"refbroker/internal/store/...", "refbroker/internal/vfs", "refbroker/internal/conf", "refbroker/protocol"}},
+	{"refbroker/internal/filter", []string{"refbroker/protocol"}},
+	{"refbroker/internal/timer", []string{"refbroker/internal/store", "refbroker/internal/vfs", "refbroker/internal/conf", "refbroker/protocol"}},
 	{"refbroker/internal/ha/...", []string{"refbroker/internal/store", "refbroker/internal/vfs", "refbroker/internal/conf", "refbroker/protocol", "refbroker/remoting"}},
-	{"refbroker/internal/broker/...", []string{"refbroker/internal/broker/...", "refbroker/internal/ha", "refbroker/internal/store", "refbroker/internal/vfs", "refbroker/internal/conf", "refbroker/protocol", "refbroker/remoting"}},
+	{"refbroker/internal/broker/...", []string{"refbroker/internal/broker/...", "refbroker/internal/filter", "refbroker/internal/timer", "refbroker/internal/ha", "refbroker/internal/store", "refbroker/internal/vfs", "refbroker/internal/conf", "refbroker/protocol", "refbroker/remoting"}},
 	{"refbroker/internal/...", []string{"refbroker/internal/vfs", "refbroker/internal/conf", "refbroker/protocol", "refbroker/remoting"}},
 	{"refbroker", []string{"refbroker/..."}},
 }
