@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"strings"
+
 	"rmqbench/refbroker/protocol"
 	"rmqbench/refbroker/remoting"
 )
@@ -51,6 +53,8 @@ func (b *Broker) adminHandlers() map[int32]remoting.Handler {
 		protocol.CodeInvokeBrokerToResetOffset:            b.resetOffset,
 		protocol.CodeCloneGroupOffset:                     b.cloneOffset,
 		protocol.CodeCleanUnusedTopic:                     b.cleanUnusedTopics,
+		protocol.CodeCleanExpiredConsumeQueue:             b.cleanExpiredQueues,
+		protocol.CodeDeleteExpiredCommitLog:               b.deleteExpiredLog,
 	}
 }
 
@@ -70,7 +74,7 @@ func (b *Broker) allDelayOffsets(r *remoting.Request) {
 // not exist any more are deleted.
 func (b *Broker) cleanUnusedTopics(r *remoting.Request) {
 	for _, name := range b.store.Topics() {
-		if b.topics.get(name) != nil || b.topics.isSystem(name) {
+		if b.topics.get(name) != nil || b.topics.isSystem(name) || strings.HasPrefix(name, lmqPrefix) {
 			continue
 		}
 		if err := b.store.DeleteTopic(name); err != nil {
@@ -79,5 +83,27 @@ func (b *Broker) cleanUnusedTopics(r *remoting.Request) {
 		}
 		b.log.Info("queues of an unknown topic deleted", "topic", name)
 	}
+	r.Reply(r.Response())
+}
+
+// lmqPrefix begins the names of light message queues, which have no topic of
+// their own in the table.
+const lmqPrefix = "%LMQ%"
+
+// cleanExpiredQueues handles CLEAN_EXPIRED_CONSUMEQUEUE: queues of which the log
+// has no record any more are deleted.
+func (b *Broker) cleanExpiredQueues(r *remoting.Request) {
+	if err := b.store.DeleteExpiredQueues(b.topics.isSystem); err != nil {
+		r.Error(protocol.RespSystemError, err.Error())
+		return
+	}
+	r.Reply(r.Response())
+}
+
+// deleteExpiredLog handles DELETE_EXPIRED_COMMITLOG: the next runs of the
+// cleaner do not wait for the hours of deleteWhen.
+func (b *Broker) deleteExpiredLog(r *remoting.Request) {
+	b.store.DeleteExpired()
+	b.log.Warn("expired commit log files are to be deleted", "by", r.Conn.Remote())
 	r.Reply(r.Response())
 }

@@ -84,7 +84,8 @@ type Broker struct {
 	listen    netip.AddrPort
 	started   time.Time
 
-	configVersion atomic.Int64 // changes of the settings at run time
+	cleanAfter    time.Duration // see store.Options
+	configVersion atomic.Int64  // changes of the settings at run time
 
 	ready chan struct{} // closed when requests may be served
 	open  sync.Once
@@ -196,7 +197,8 @@ func (b *Broker) start() error {
 	if err := b.load(); err != nil {
 		return err
 	}
-	s, err := store.Open(cfg.Config, store.Options{FS: b.fs, Log: b.log, Host: b.storeHost, Arrived: b.arrived, BatchQueue: b.topics.hasBatchQueues})
+	s, err := store.Open(cfg.Config, store.Options{FS: b.fs, Log: b.log, Host: b.storeHost, Arrived: b.arrived, BatchQueue: b.topics.hasBatchQueues,
+		Settings: func() *store.Config { return &b.config().Config }, CleanAfter: b.cleanAfter})
 	if err != nil {
 		return err
 	}

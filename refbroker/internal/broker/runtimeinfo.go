@@ -95,8 +95,6 @@ func (b *Broker) storeInfo(st *store.Stats) map[string]string {
 		"earliestMessageTimeStamp":        number(st.EarliestStoreTime),
 		"commitLogMinOffset":              number(st.CommitLogMin),
 		"commitLogMaxOffset":              number(st.CommitLogMax),
-		"commitLogDiskRatio":              ratio(st.CommitLogRatio),
-		"consumeQueueDiskRatio":           ratio(st.ConsumeQueueRatio),
 		"remainTransientStoreBufferNumbs": "0",
 		"remainHowManyDataToFlush":        byteText(st.CommitLogMax - st.Flushed),
 		"timerReadBehind":                 "0",
@@ -105,10 +103,34 @@ func (b *Broker) storeInfo(st *store.Stats) map[string]string {
 		"timerEnqueueTps":                 "0.0",
 		"timerDequeueTps":                 "0.0",
 	}
+	maps.Copy(info, b.diskInfo())
+	return info
+}
+
+// diskInfo tells of the partitions of the store. Free is, as in Java, also what
+// only the superuser may write.
+func (b *Broker) diskInfo() map[string]string {
+	use := b.store.DiskUse()
+	info := map[string]string{
+		"commitLogDiskRatio":    javaDouble(use.CommitLog),
+		"consumeQueueDiskRatio": javaDouble(use.ConsumeQueue),
+	}
+	for path, used := range use.Paths {
+		info["commitLogDiskRatio_"+path] = javaDouble(used)
+	}
 	if u, err := b.fs.Usage(b.config().StorePathRootDir); err == nil {
-		info["commitLogDirCapacity"] = fmt.Sprintf("Total : %s, Free : %s.", byteText(u.Total), byteText(u.Available))
+		info["commitLogDirCapacity"] = fmt.Sprintf("Total : %s, Free : %s.", byteText(u.Total), byteText(u.Total-u.Used))
 	}
 	return info
+}
+
+// javaDouble writes a number from -1 to 1 in hundredths as Java does.
+func javaDouble(v float64) string {
+	text := strconv.FormatFloat(v, 'f', -1, 64)
+	if !strings.Contains(text, ".") {
+		text += ".0"
+	}
+	return text
 }
 
 func ratio(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }

@@ -317,8 +317,8 @@ func illegalMessage(cfg *Config) string {
 }
 
 func (b *Broker) diskUse() string {
-	s := b.store.Stats()
-	return fmt.Sprintf("CL: %5.2f CQ: %5.2f INDEX: %5.2f", s.CommitLogRatio, s.ConsumeQueueRatio, s.IndexRatio)
+	u := b.store.DiskUse()
+	return fmt.Sprintf("CL: %5.2f CQ: %5.2f INDEX: %5.2f", u.CommitLog, u.ConsumeQueue, u.Index)
 }
 
 // wait answers when disk and name servers are as far as the client may rely on.

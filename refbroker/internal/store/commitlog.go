@@ -4,10 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +27,7 @@ const blankSize = 8
 type commitLog struct {
 	fs       vfs.FS
 	log      *slog.Logger
-	dir      string
+	paths    *logPaths
 	fileSize int64
 	failed   func(error) // a sync failed: nothing may be believed any more
 
@@ -64,7 +62,7 @@ type putCounts struct {
 var putBuckets = [...]int64{0, 10, 50, 100, 200, 500, 1000, 2000, 3000, 4000, 5000, 10_000}
 
 func newCommitLog(cfg *Config, fsys vfs.FS, log *slog.Logger) *commitLog {
-	l := &commitLog{fs: fsys, log: log, dir: cfg.StorePathCommitLog, fileSize: cfg.MappedFileSizeCommitLog}
+	l := &commitLog{fs: fsys, log: log, paths: newLogPaths(cfg), fileSize: cfg.MappedFileSizeCommitLog}
 	l.files.Store(&[]*logFile{})
 	return l
 }
@@ -72,19 +70,22 @@ func newCommitLog(cfg *Config, fsys vfs.FS, log *slog.Logger) *commitLog {
 // load maps the files that are there. A last file of length 0 is what a crash
 // between creating and sizing it leaves; any other wrong length is an error.
 func (l *commitLog) load() error {
-	if err := l.fs.MkdirAll(l.dir); err != nil {
-		return fmt.Errorf("make commit log folder: %w", err)
+	for _, dir := range l.paths.write {
+		if err := l.fs.MkdirAll(dir); err != nil {
+			return fmt.Errorf("make commit log folder: %w", err)
+		}
 	}
-	bases, err := listFiles(l.fs, l.dir, l.fileSize)
+	found, err := findFiles(l.fs, l.fileSize, "mappedFileSizeCommitLog", l.paths.all()...)
 	if err != nil {
 		return fmt.Errorf("load commit log: %w", err)
 	}
 	var files []*logFile
-	for i, base := range bases {
-		if i > 0 && base != bases[i-1]+l.fileSize {
-			return fmt.Errorf("load commit log: %s is missing between its neighbours in %s", fileName(bases[i-1]+l.fileSize), l.dir)
+	for i, file := range found {
+		if i > 0 && file.base != found[i-1].base+l.fileSize {
+			closeFiles(files)
+			return fmt.Errorf("load commit log: %w", missingBetween(found[i-1], file, l.fileSize))
 		}
-		f, err := openLogFile(l.fs, l.dir, base, l.fileSize)
+		f, err := openLogFile(l.fs, filepath.Dir(file.path), file.base, l.fileSize)
 		if err != nil {
 			closeFiles(files)
 			return fmt.Errorf("load commit log: %w", err)
@@ -99,45 +100,6 @@ func closeFiles(files []*logFile) {
 	for _, f := range files {
 		f.release()
 	}
-}
-
-// listFiles returns the offsets that the files of a queue directory are named
-// by. A last file of length 0 is deleted; another length than size and a name
-// that is no number are errors, as for Java.
-func listFiles(fsys vfs.FS, dir string, size int64) ([]int64, error) {
-	entries, err := fsys.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var bases []int64
-	for i, e := range entries {
-		if e.IsDir() {
-			continue
-		}
-		path := filepath.Join(dir, e.Name())
-		info, err := fsys.Stat(path)
-		if err != nil {
-			return nil, err
-		}
-		if info.Size() == 0 && i == len(entries)-1 {
-			if err := fsys.Remove(path); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		base, err := strconv.ParseInt(e.Name(), 10, 64)
-		if err != nil || base < 0 {
-			return nil, fmt.Errorf("%s does not belong here: its name is no offset", path)
-		}
-		if info.Size() != size {
-			return nil, fmt.Errorf("%s has %d bytes, the configured file size is %d", path, info.Size(), size)
-		}
-		bases = append(bases, base)
-	}
-	return bases, nil
 }
 
 func (l *commitLog) min() int64 {
@@ -332,7 +294,7 @@ func (l *commitLog) nextFile(base int64) (*logFile, error) {
 			s.file.release()
 		}
 	}
-	f, err := openLogFile(l.fs, l.dir, base, l.fileSize)
+	f, err := openLogFile(l.fs, l.paths.dir(base, l.fileSize), base, l.fileSize)
 	if err != nil {
 		return nil, errNoFile{fmt.Errorf("make commit log file: %w", err)}
 	}
@@ -369,7 +331,7 @@ func (l *commitLog) serveSpares(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case base := <-l.makeSpare:
-			f, err := openLogFile(l.fs, l.dir, base, l.fileSize)
+			f, err := openLogFile(l.fs, l.paths.dir(base, l.fileSize), base, l.fileSize)
 			if err != nil {
 				l.log.Warn("cannot make the next commit log file ahead", "err", err)
 			}
@@ -385,7 +347,7 @@ func (l *commitLog) serveSpares(stop <-chan struct{}) {
 // enter makes the directory entry of a new file durable before a flush needs it.
 func (l *commitLog) enter(f *logFile) {
 	defer f.release()
-	if err := f.sync(l.fs, l.dir); err != nil {
+	if err := f.sync(l.fs, filepath.Dir(f.path)); err != nil {
 		l.failed(fmt.Errorf("flush new commit log file: %w", err))
 	}
 }
@@ -414,7 +376,7 @@ func (l *commitLog) sync(end int64) error {
 		if f.end() <= from || f.base >= end || !f.acquire() {
 			continue
 		}
-		err := f.sync(l.fs, l.dir)
+		err := f.sync(l.fs, filepath.Dir(f.path))
 		f.release()
 		if err != nil {
 			return fmt.Errorf("flush commit log: %w", err)

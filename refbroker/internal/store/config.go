@@ -17,7 +17,9 @@ const (
 // under their Java names. Sizes are bytes, intervals milliseconds.
 type Config struct {
 	StorePathRootDir   string `conf:"storePathRootDir"`   // default $HOME/store, filled in by the daemon
-	StorePathCommitLog string `conf:"storePathCommitLog"` // default <root>/commitlog
+	StorePathCommitLog string `conf:"storePathCommitLog"` // default <root>/commitlog; several separated by commas
+	// Further folders of the log, separated by commas, in which no files are made.
+	ReadOnlyCommitLogStorePaths string `conf:"readOnlyCommitLogStorePaths"`
 
 	MappedFileSizeCommitLog    int64 `conf:"mappedFileSizeCommitLog"`
 	MappedFileSizeConsumeQueue int64 `conf:"mappedFileSizeConsumeQueue"` // rounded up to whole units of 20
@@ -57,6 +59,22 @@ type Config struct {
 	MaxFilterMessageSize              int   `conf:"maxFilterMessageSize"`          // bytes of consume queue scanned by one read
 
 	MessageDelayLevel string `conf:"messageDelayLevel"`
+
+	// Disk protection, see disk.go. These may change while the store is open.
+	FileReservedTime                       int     `conf:"fileReservedTime"` // hours
+	DeleteWhen                             string  `conf:"deleteWhen"`       // hours of the day, separated by semicolons
+	DeleteFileBatchMax                     int     `conf:"deleteFileBatchMax"`
+	DiskMaxUsedSpaceRatio                  int     `conf:"diskMaxUsedSpaceRatio"`       // percent, 10…95
+	DiskSpaceWarningLevelRatio             int     `conf:"diskSpaceWarningLevelRatio"`  // percent, 35…90
+	DiskSpaceCleanForciblyRatio            int     `conf:"diskSpaceCleanForciblyRatio"` // percent, 30…85
+	CleanFileForciblyEnable                bool    `conf:"cleanFileForciblyEnable"`
+	CleanResourceInterval                  int64   `conf:"cleanResourceInterval"`
+	DeleteCommitLogFilesInterval           int64   `conf:"deleteCommitLogFilesInterval"`
+	DeleteConsumeQueueFilesInterval        int64   `conf:"deleteConsumeQueueFilesInterval"`
+	DestroyMapedFileIntervalForcibly       int64   `conf:"destroyMapedFileIntervalForcibly"`
+	RedeleteHangedFileInterval             int64   `conf:"redeleteHangedFileInterval"`
+	ReplicasPerDiskPartition               int     `conf:"replicasPerDiskPartition"`
+	LogicalDiskSpaceCleanForciblyThreshold float64 `conf:"logicalDiskSpaceCleanForciblyThreshold"`
 }
 
 // DefaultConfig returns Java's defaults, without paths.
@@ -91,6 +109,13 @@ func DefaultConfig() Config {
 		AccessMessageInMemoryMaxRatio:     40,
 		MaxFilterMessageSize:              16_000,
 		MessageDelayLevel:                 "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
+
+		FileReservedTime: 72, DeleteWhen: "04", DeleteFileBatchMax: 10,
+		DiskMaxUsedSpaceRatio: 75, DiskSpaceWarningLevelRatio: 90, DiskSpaceCleanForciblyRatio: 85,
+		CleanFileForciblyEnable: true, CleanResourceInterval: 10_000,
+		DeleteCommitLogFilesInterval: 100, DeleteConsumeQueueFilesInterval: 100,
+		DestroyMapedFileIntervalForcibly: 120_000, RedeleteHangedFileInterval: 120_000,
+		ReplicasPerDiskPartition: 1, LogicalDiskSpaceCleanForciblyThreshold: 0.8,
 	}
 }
 
@@ -119,10 +144,17 @@ func (c *Config) check() error {
 		{"flushIntervalCommitLog", c.FlushIntervalCommitLog, 1},
 		{"flushIntervalConsumeQueue", c.FlushIntervalConsumeQueue, 1},
 		{"syncFlushTimeout", c.SyncFlushTimeout, 1},
+		{"cleanResourceInterval", c.CleanResourceInterval, 1},
 	} {
 		if v.n < v.min {
 			return fmt.Errorf("%s is %d, want at least %d", v.key, v.n, v.min)
 		}
+	}
+	if len(newLogPaths(c).write) == 0 {
+		return fmt.Errorf("storePathCommitLog is %q: every path of it is one of readOnlyCommitLogStorePaths too, want one for new files", c.StorePathCommitLog)
+	}
+	if _, err := parseHours(c.DeleteWhen); err != nil {
+		return err
 	}
 	_, err := ParseDelayLevels(c.MessageDelayLevel)
 	return err

@@ -90,6 +90,7 @@ type indexFile struct {
 	limit int32 // count of a full file
 
 	damaged bool // the header that was read cannot be right
+	gone    bool // deleted; guarded by mu
 
 	mu      sync.RWMutex
 	header  indexHeader
@@ -287,7 +288,7 @@ const walkStep = 256
 func (f *indexFile) find(found []int64, hash int32, most int, begin, end int64) ([]int64, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	if !f.overlaps(begin, end) {
+	if f.gone || !f.overlaps(begin, end) {
 		return found, nil
 	}
 	n, err := f.slot(hash % f.slots)
@@ -313,6 +314,9 @@ func (f *indexFile) find(found []int64, hash int32, most int, begin, end int64) 
 		if steps%walkStep == 0 {
 			f.mu.RUnlock()
 			f.mu.RLock()
+			if f.gone {
+				break
+			}
 		}
 	}
 	return found, nil

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"sort"
 
-	"rmqbench/refbroker/internal/vfs"
 	"rmqbench/refbroker/protocol"
 )
 
@@ -124,9 +123,8 @@ func (s *Store) Stats() Stats {
 	st := Stats{
 		CommitLogMin: s.log.min(), CommitLogMax: s.log.wrote.Load(), Flushed: s.log.flushed.Load(),
 		Confirmed: s.confirmed(), Dispatched: s.dispatch.at.Load(), Flushes: s.flush.count.Load(),
-		CommitLogRatio: s.ratio(s.cfg.StorePathCommitLog), ConsumeQueueRatio: s.ratio(s.queues.dir),
-		IndexRatio: s.ratio(s.path("index")), EarliestStoreTime: -1,
-		GetFound: s.gets.found.Load(), GetMiss: s.gets.miss.Load(),
+		EarliestStoreTime: -1,
+		GetFound:          s.gets.found.Load(), GetMiss: s.gets.miss.Load(),
 		GetMessages: s.gets.messages.Load(), GetBytes: s.gets.bytes.Load(),
 	}
 	st.DispatchBehind = max(st.Confirmed-st.Dispatched, 0)
@@ -142,23 +140,4 @@ func (s *Store) Stats() Stats {
 	st.PutMessages, st.PutBytes, st.PutFailed = c.messages, c.bytes, c.failed+s.refused.Load()
 	st.PutDistribution, st.PutMaxMillis = c.distribution, c.maxMillis
 	return st
-}
-
-// ratio returns the used share of the partition that holds path, as Java
-// computes it: rounded up to the next percent. -1 if path is missing.
-func (s *Store) ratio(path string) float64 {
-	u, err := s.fs.Usage(path)
-	if err != nil || u.Used+u.Available == 0 {
-		return -1
-	}
-	return usedRatio(u)
-}
-
-func usedRatio(u vfs.Usage) float64 {
-	total := u.Used + u.Available
-	percent := u.Used * 100 / total
-	if u.Used*100%total != 0 {
-		percent++
-	}
-	return float64(percent) / 100
 }

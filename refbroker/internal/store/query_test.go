@@ -258,7 +258,7 @@ func TestStats(t *testing.T) {
 		sum += n
 	}
 	equal(t, sum, 2)
-	if st.CommitLogRatio < 0 || st.CommitLogRatio > 1 || st.EarliestStoreTime < time.Now().UnixMilli()-60_000 {
+	if use := s.DiskUse(); use.CommitLog < 0 || use.CommitLog > 1 || use.Index != -1 || st.EarliestStoreTime < time.Now().UnixMilli()-60_000 {
 		t.Errorf("%+v", st)
 	}
 }

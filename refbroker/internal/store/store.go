@@ -67,13 +67,15 @@ type Store struct {
 	syncMode bool
 	memory   int64 // records that close to the end of the log count as being in memory
 
-	broken  atomic.Pointer[error] // why nothing can be written any more
-	closed  atomic.Bool
-	started bool
-	stop    context.CancelFunc
-	running sync.WaitGroup
-	gets    getCounts
-	refused atomic.Int64 // appends that failed a check
+	broken   atomic.Pointer[error] // why nothing can be written any more
+	clean    *cleaner
+	diskFull atomic.Pointer[error] // why no messages are taken for a while
+	closed   atomic.Bool
+	started  bool
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+	gets     getCounts
+	refused  atomic.Int64 // appends that failed a check
 
 	complained atomic.Int64 // when a failed append was logged last, ms
 }
@@ -95,6 +97,7 @@ func Open(cfg Config, opt Options) (*Store, error) {
 	if err := s.takeLock(); err != nil {
 		return nil, err
 	}
+	s.clean = newCleaner(s, opt)
 	s.build(opt.Arrived)
 	if err := s.load(); err != nil {
 		err = fmt.Errorf("open store %s: %w", cfg.StorePathRootDir, err)
@@ -199,6 +202,7 @@ func (s *Store) Start() error {
 	s.log.startSpares(ctx.Done(), &s.running)
 	s.running.Go(func() { s.dispatch.run(ctx) })
 	s.running.Go(func() { s.housekeeping(ctx) })
+	s.running.Go(func() { s.clean.run(ctx) })
 	if s.syncMode {
 		s.running.Go(func() { s.flush.runSync(ctx) })
 	} else {
@@ -225,6 +229,9 @@ func (s *Store) Writable() error {
 		return *err
 	}
 	if err := s.dispatch.stuck.Load(); err != nil {
+		return *err
+	}
+	if err := s.diskFull.Load(); err != nil {
 		return *err
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"rmqbench/refbroker/internal/vfs"
 )
@@ -26,6 +27,14 @@ type Options struct {
 	FS   vfs.FS         // default vfs.OS
 	Log  *slog.Logger   // default slog.Default()
 	Host netip.AddrPort // storeHost of new records
+	// Settings returns the settings in force, for those that may change while the
+	// store is open: all of disk protection. nil: those of Open.
+	Settings func() *Config
+	// CleanAfter is how long after Start the disk is looked at first. 0: a minute, as in Java.
+	CleanAfter time.Duration
+	// Expired is called after files of the log were removed, with the offset where
+	// it begins now.
+	Expired func(minPhysical int64)
 	// Arrived is called by dispatch once consume queue and index know a
 	// message, in the order of the log. It must be quick.
 	Arrived func(Arrival)
@@ -178,9 +187,7 @@ type Stats struct {
 	Dispatched                 int64 // consume queues and index know everything before it
 	DispatchBehind             int64 // bytes between Dispatched and Confirmed
 	PutLockMillis              int64 // how long the append lock is held by now, ms
-	// Used share of the partitions, 0…1, -1 if unknown.
-	CommitLogRatio, ConsumeQueueRatio, IndexRatio float64
-	EarliestStoreTime                             int64 // of the first message of the log, ms, -1 if none
+	EarliestStoreTime          int64 // of the first message of the log, ms, -1 if none
 
 	PutMessages, PutBytes int64 // since start
 	PutFailed             int64
