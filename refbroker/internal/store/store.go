@@ -124,7 +124,7 @@ func (s *Store) takeLock() error {
 	if err != nil {
 		return fmt.Errorf("open lock file: %w", err)
 	}
-	err = f.Lock()
+	err = lockPatiently(f)
 	if errors.Is(err, vfs.ErrLocked) {
 		err = fmt.Errorf("%w: %s", ErrLocked, s.cfg.StorePathRootDir)
 	}
@@ -137,6 +137,19 @@ func (s *Store) takeLock() error {
 	}
 	s.lock = f
 	return nil
+}
+
+// lockPatience is how long a lock that is taken is asked for again: a process
+// that somebody starts holds all locks of its parent until its exec.
+const lockPatience = 100 * time.Millisecond
+
+func lockPatiently(f vfs.File) error {
+	for began := time.Now(); ; time.Sleep(2 * time.Millisecond) {
+		err := f.Lock()
+		if !errors.Is(err, vfs.ErrLocked) || time.Since(began) > lockPatience {
+			return err
+		}
+	}
 }
 
 func (s *Store) build(arrived func(Arrival)) {
