@@ -45,7 +45,7 @@ var folderSettings = map[string]string{
 	"maxHashSlotNum":             "500", "maxIndexNum": "400", "messageIndexSafe": "true",
 	"maxMessageSize": "65536", "flushConsumerOffsetInterval": "300", "flushDelayOffsetInterval": "300",
 	"transactionCheckInterval": "3600000", "transactionOpBatchInterval": "100", "enablePropertyFilter": "true",
-	"reviveInterval": "100", "enableScheduleMessageStats": "false",
+	"reviveInterval": "100", "brokerFastFailureEnable": "false",
 }
 
 func newFolder(t *testing.T, peer *profiles.Peer, settings map[string]string) *folder {
