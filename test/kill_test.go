@@ -75,6 +75,7 @@ func oneFolder(t *testing.T, random *rand.Rand, rounds int, sum *killSum) bool {
 	defer func() { sum.add(c.ledger.Settle(), v) }()
 	for round := range rounds {
 		c.load(random, round)
+		v.verify("after SIGKILL", true)
 		for random.IntN(3) == 0 { // once more, while it recovers or just after
 			v.startAndKill(time.Duration(random.IntN(60_000)) * time.Microsecond)
 			sum.again++
@@ -89,6 +90,8 @@ func oneFolder(t *testing.T, random *rand.Rand, rounds int, sum *killSum) bool {
 		}
 	}
 	c.readAll()
+	v.stop()
+	v.verify("after a clean stop", false)
 	return !t.Failed()
 }
 

@@ -1,0 +1,31 @@
+package test
+
+import (
+	"os/exec"
+	"strings"
+	"syscall"
+)
+
+// verify lets `refbroker store verify` judge the folder while no broker runs on
+// it: sound after a kill, and without a warning after a clean stop.
+func (v *victim) verify(when string, warnings bool) {
+	v.t.Helper()
+	out, err := exec.Command(v.argv, "store", "verify", "-c", v.conf).CombinedOutput()
+	if err != nil || !warnings && !strings.Contains(string(out), ", 0 warnings;") {
+		v.t.Errorf("the store %s: %v\n%s", when, err, out)
+	}
+}
+
+// stop ends the broker in order.
+func (v *victim) stop() {
+	v.t.Helper()
+	if err := v.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		v.t.Fatal(err)
+	}
+	err := v.cmd.Wait()
+	v.readers.Wait()
+	v.cmd = nil
+	if err != nil {
+		v.t.Fatalf("after SIGTERM: %v\n%s", err, v.said.String())
+	}
+}
