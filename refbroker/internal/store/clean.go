@@ -128,7 +128,7 @@ func (c *cleaner) cleanLog(ctx context.Context, cfg *Config) {
 func (c *cleaner) look() diskState {
 	s := c.s
 	state := diskState{
-		now: c.now(), log: s.logUse(), queues: s.ratio(s.queues.dir),
+		now: c.now(), log: s.logUse(), queues: s.ratio(s.queues.dir(simpleQueue)),
 		manual: c.manual.Load() > 0, full: s.diskFull.Load() != nil,
 	}
 	if cfg := c.settings(); cfg.ReplicasPerDiskPartition > 1 {
@@ -285,6 +285,11 @@ func (s *Store) deleteExpiredQueue(q *queue, start int64) error {
 	}
 	q.close()
 	s.logger.Info("expired queue deleted", "topic", q.topic, "queue", q.id, "logBegins", start)
+	if q.ext != nil {
+		if err := vfs.RemoveAll(s.fs, q.ext.dir); err != nil {
+			return err
+		}
+	}
 	return vfs.RemoveAll(s.fs, q.dir)
 }
 
@@ -308,59 +313,56 @@ func (s *Store) expireQueue(q *queue, start int64) (int, error) {
 	s.dispatch.mu.Lock()
 	defer s.dispatch.mu.Unlock()
 	err := q.setMin(start)
+	n := 0
+	if err == nil {
+		n, err = q.expire(start)
+	}
 	if errors.Is(err, errQueueGone) {
 		return 0, nil
 	}
-	if err != nil {
-		return 0, err
-	}
-	return q.expire(start)
+	return n, err
 }
 
 // expire deletes the files, but the last one, whose last unit is of a record
-// before start.
+// before start, and the files of the extension that go with them.
 func (q *queue) expire(start int64) (int, error) {
-	for n := 0; ; n++ {
-		q.mu.RLock()
-		many, first := len(q.files), int64(0)
-		if many > 0 {
-			first = q.files[0].base
+	n := 0
+	for ; ; n++ {
+		first, end := q.bounds()
+		if end-first < 2*q.unitsPerFile() {
+			break
 		}
-		q.mu.RUnlock()
-		if many < 2 {
-			return n, nil
-		}
-		last, err := q.unit((first+q.fileSize)/cqUnitSize - 1)
-		if err != nil || last.phys >= start {
+		last, err := q.unit(first + q.unitsPerFile() - 1)
+		if err != nil {
 			return n, err
+		}
+		if last.phys >= start {
+			break
 		}
 		if err := q.removeFirst(); err != nil {
 			return n, err
 		}
 	}
-}
-
-func (q *queue) removeFirst() error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return nil
+	if q.ext == nil {
+		return n, nil
 	}
-	f := q.files[0]
-	if err := q.fs.Remove(filepath.Join(q.dir, fileName(f.base))); err != nil {
-		return err
+	first, found, err := q.search(func(u unit) bool { return !u.blank() && u.phys >= start })
+	if err != nil || !found {
+		return n, err
 	}
-	if f.file != nil {
-		f.file.Close()
+	u, err := q.unit(first)
+	if err != nil {
+		return n, err
 	}
-	q.files = append([]cqFile(nil), q.files[1:]...)
-	return q.fs.SyncDir(q.dir)
+	return n, q.ext.expire(u.tags)
 }
 
 func (q *queue) bytes() int64 {
-	q.mu.RLock()
-	defer q.mu.RUnlock()
-	return int64(len(q.files)) * q.fileSize
+	n := q.unitFiles.bytes()
+	if q.ext != nil {
+		n += q.ext.bytes()
+	}
+	return n
 }
 
 func (x *index) bytes() int64 {

@@ -84,7 +84,7 @@ func DefaultConfig() Config {
 		MappedFileSizeConsumeQueue:        300_000 * cqUnitSize,
 		MappedFileSizeConsumeQueueExt:     48 << 20,
 		BitMapLengthConsumeQueueExt:       64,
-		MapperFileSizeBatchConsumeQueue:   300_000 * 46,
+		MapperFileSizeBatchConsumeQueue:   300_000 * bcqUnitSize,
 		FlushDiskType:                     AsyncFlush,
 		SyncFlushTimeout:                  5000,
 		FlushIntervalCommitLog:            500,
@@ -132,12 +132,15 @@ func (c *Config) check() error {
 		return fmt.Errorf("flushDiskType is %q, want %s or %s", c.FlushDiskType, AsyncFlush, SyncFlush)
 	}
 	c.MappedFileSizeConsumeQueue = (c.MappedFileSizeConsumeQueue + cqUnitSize - 1) / cqUnitSize * cqUnitSize
+	c.MapperFileSizeBatchConsumeQueue = (c.MapperFileSizeBatchConsumeQueue + bcqUnitSize - 1) / bcqUnitSize * bcqUnitSize
 	for _, v := range []struct {
 		key    string
 		n, min int64
 	}{
 		{"mappedFileSizeCommitLog", c.MappedFileSizeCommitLog, 1 << 10},
 		{"mappedFileSizeConsumeQueue", c.MappedFileSizeConsumeQueue, cqUnitSize},
+		{"mapperFileSizeBatchConsumeQueue", c.MapperFileSizeBatchConsumeQueue, bcqUnitSize},
+		{"mappedFileSizeConsumeQueueExt", c.MappedFileSizeConsumeQueueExt, extHeaderSize + extFree},
 		{"maxHashSlotNum", int64(c.MaxHashSlotNum), 1},
 		{"maxIndexNum", int64(c.MaxIndexNum), 2},
 		{"maxMessageSize", int64(c.MaxMessageSize), 1},

@@ -173,7 +173,7 @@ func (s *Store) DiskUse() DiskUse {
 		u.Paths[use.path] = use.ratio
 		u.CommitLog = min(u.CommitLog, use.ratio)
 	}
-	u.ConsumeQueue, u.Index = s.ratio(s.queues.dir), s.ratio(s.path("index"))
+	u.ConsumeQueue, u.Index = s.ratio(s.queues.dir(simpleQueue)), s.ratio(s.path("index"))
 	return u
 }
 

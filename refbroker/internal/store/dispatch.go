@@ -32,7 +32,8 @@ type dispatcher struct {
 	index   *index // nil with messageIndexEnable=false
 	levels  []time.Duration
 	logger  *slog.Logger
-	arrived func(Arrival) // nil during recovery
+	arrived func(Arrival)                         // nil during recovery
+	bitMap  func(topic, properties string) []byte // nil: no bits of filters
 
 	pause time.Duration // between attempts to write
 	limit func() int64  // readers may see the log before it
@@ -142,7 +143,7 @@ func (d *dispatcher) parse(ctx context.Context, b []byte) {
 }
 
 // indexed are the properties of a record that queues and index go by.
-type indexed struct{ tags, keys, uniqKey, delay string }
+type indexed struct{ tags, keys, uniqKey, delay, innerNum, innerBase string }
 
 func (p *indexed) read(properties string) {
 	*p = indexed{}
@@ -162,6 +163,10 @@ func (p *indexed) read(properties string) {
 			p.uniqKey = value
 		case protocol.PropDelay:
 			p.delay = value
+		case protocol.PropInnerNum:
+			p.innerNum = value
+		case protocol.PropInnerBase:
+			p.innerBase = value
 		}
 	}
 }
@@ -188,10 +193,23 @@ func (d *dispatcher) record(ctx context.Context, m *protocol.Message) error {
 }
 
 func (d *dispatcher) enqueue(ctx context.Context, m *protocol.Message, q *queue, p *indexed) error {
-	u := unit{m.PhysicalOffset, m.StoreSize, d.tagsCode(m, p)}
-	added, err := q.add(u, m.QueueOffset)
+	u := unit{
+		phys: m.PhysicalOffset, size: m.StoreSize, tags: d.tagsCode(m, p), time: m.StoreTimestamp,
+		base: m.QueueOffset, count: 1,
+	}
+	if q.kind.batch {
+		if p.inner(&u); u.base < 0 || u.count < 0 {
+			d.logger.Warn("a record of a batch queue has an impossible offset or count", "topic", m.Topic, "at", u.phys)
+			return nil
+		}
+	}
+	ext := ExtUnit{Tags: u.tags, StoreTime: u.time}
+	if d.bitMap != nil {
+		ext.BitMap = d.bitMap(q.topic, m.Properties)
+	}
+	added, err := q.add(u, ext)
 	if err != nil {
-		added, err = d.insistUnit(ctx, err, q, u, m.QueueOffset)
+		added, err = d.insistUnit(ctx, err, q, u, ext)
 	}
 	if err != nil || !added {
 		return err
@@ -201,12 +219,27 @@ func (d *dispatcher) enqueue(ctx context.Context, m *protocol.Message, q *queue,
 		d.touched = append(d.touched, q)
 	}
 	if d.arrived != nil {
-		next := q.max.Load() + int64(len(q.pending)/cqUnitSize)
-		d.arrivals = append(d.arrivals, Arrival{
-			Topic: q.topic, Queue: q.id, Offset: next, TagsCode: u.tags, StoreTime: m.StoreTimestamp, Properties: m.Properties,
-		})
+		a := Arrival{
+			Topic: q.topic, Queue: q.id, Offset: q.ahead, TagsCode: u.tags, StoreTime: m.StoreTimestamp, Properties: m.Properties,
+		}
+		if ext.BitMap != nil {
+			a.Ext = &ExtUnit{Tags: ext.Tags, StoreTime: ext.StoreTime, BitMap: ext.BitMap}
+		}
+		d.arrivals = append(d.arrivals, a)
 	}
 	return nil
+}
+
+// inner sets which messages a record holds, if it says so itself.
+func (p *indexed) inner(u *unit) {
+	if p.innerNum == "" || p.innerBase == "" {
+		return
+	}
+	base, err := strconv.ParseInt(p.innerBase, 10, 64)
+	count, err2 := strconv.ParseInt(p.innerNum, 10, 16)
+	if err == nil && err2 == nil {
+		u.base, u.count = base, int32(count)
+	}
 }
 
 // tagsCode is the hash of the tag, or the delivery time of a delayed message.
@@ -246,9 +279,9 @@ func (d *dispatcher) insist(ctx context.Context, err error, do func() error) err
 	return nil
 }
 
-func (d *dispatcher) insistUnit(ctx context.Context, err error, q *queue, u unit, offset int64) (added bool, _ error) {
+func (d *dispatcher) insistUnit(ctx context.Context, err error, q *queue, u unit, ext ExtUnit) (added bool, _ error) {
 	err = d.insist(ctx, err, func() (err error) {
-		added, err = q.add(u, offset)
+		added, err = q.add(u, ext)
 		return err
 	})
 	return added, err

@@ -11,7 +11,7 @@ const mostBytes = 128 << 20
 // released and filled; its segments stay valid until it is released again.
 func (s *Store) Get(q GetQuery, res *GetResult) {
 	res.Release()
-	*res = GetResult{Segments: res.Segments, files: res.files, units: res.units, Status: NoMessageInQueue}
+	*res = GetResult{Segments: res.Segments, files: res.files, units: res.units, ext: res.ext, Status: NoMessageInQueue}
 	defer s.countGet(res)
 	cq := s.queues.find(q.Topic, q.Queue)
 	if cq == nil {
@@ -30,8 +30,8 @@ func (s *Store) Get(q GetQuery, res *GetResult) {
 		res.Status, res.Next = OffsetOverflowBadly, res.Max
 	default:
 		res.Status = NoMatchedMessage
-		g := getter{s: s, query: &q, res: res, end: s.confirmed()}
-		g.run(cq)
+		g := getter{s: s, query: &q, res: res, end: s.confirmed(), cq: cq}
+		g.run()
 	}
 }
 
@@ -53,6 +53,7 @@ type getter struct {
 	end      int64 // of the log
 	skipTo   int64 // units before it are in a file of the log that is gone
 	lastPhys int64
+	cq       *queue
 
 	segmentStart, segmentEnd int64 // of the last segment, in the log
 }
@@ -61,58 +62,96 @@ type getter struct {
 const chunkUnits = 128
 
 // run scans units of one consume queue file until a stop rule holds.
-func (g *getter) run(cq *queue) {
-	scanned := int64(max(g.s.cfg.MaxFilterMessageSize/cqUnitSize, g.query.MaxMessages))
-	fileEnd := (g.query.Offset/cq.unitsPerFile() + 1) * cq.unitsPerFile()
-	g.readUnits(cq, min(g.res.Max, g.query.Offset+scanned, fileEnd))
+func (g *getter) run() {
+	from, err := g.cq.locate(g.query.Offset)
+	if err != nil {
+		g.missing(from, err)
+		return
+	}
+	fileEnd := (from/g.cq.unitsPerFile() + 1) * g.cq.unitsPerFile()
+	g.readUnits(from, min(g.cq.end.Load(), from+g.mostScanned(), fileEnd))
 	g.res.SuggestSlave = g.end-g.lastPhys > g.s.memory
 }
 
-func (g *getter) readUnits(cq *queue, stop int64) {
-	for g.res.Next < stop {
-		n := min(stop-g.res.Next, int64(max(g.query.MaxMessages, 1)))
+// mostScanned is how far behind the offset asked for, in messages, a unit is not looked at any more.
+func (g *getter) mostScanned() int64 {
+	bytes := int64(g.s.cfg.MaxFilterMessageSize)
+	return max((bytes+g.cq.unitSize-1)/g.cq.unitSize, int64(g.query.MaxMessages))
+}
+
+// readUnits looks at the units from unit n to unit stop.
+func (g *getter) readUnits(n, stop int64) {
+	size := g.cq.unitSize
+	for n < stop {
+		want := min(stop-n, int64(max(g.query.MaxMessages, 1)))
 		if g.query.Filter != nil {
-			n = min(stop-g.res.Next, chunkUnits)
+			want = min(stop-n, chunkUnits)
 		}
-		if need := int(n) * cqUnitSize; cap(g.res.units) < need {
+		if need := int(want * size); cap(g.res.units) < need {
 			g.res.units = make([]byte, need)
 		}
-		buf := g.res.units[:n*cqUnitSize]
-		k, err := cq.read(buf, g.res.Next)
+		buf := g.res.units[:want*size]
+		k, err := g.cq.read(buf, n)
 		if err != nil || k == 0 {
-			g.missing(cq, err)
+			g.missing(n, err)
 			return
 		}
-		for i := range k {
-			if !g.unit(unitAt(buf[i*cqUnitSize:])) {
+		for i := range int64(k) {
+			if !g.unit(g.cq.kind.decode(buf[i*size:], n+i)) {
 				return
 			}
 		}
+		n += int64(k)
 	}
 }
 
 // missing is the case of a consume queue file that cannot be read.
-func (g *getter) missing(cq *queue, err error) {
+func (g *getter) missing(n int64, err error) {
 	if g.res.Messages > 0 {
 		return
 	}
+	cq := g.cq
 	g.s.logger.Warn("consume queue not readable", "topic", cq.topic, "queue", cq.id, "offset", g.res.Next, "err", err)
 	g.res.Status = OffsetFoundNull
-	g.res.Next = (g.res.Next/cq.unitsPerFile() + 1) * cq.unitsPerFile()
+	if cq.kind.batch {
+		g.res.Next = 0 // as in Java
+		return
+	}
+	g.res.Next = (n/cq.unitsPerFile() + 1) * cq.unitsPerFile()
+}
+
+// wanted asks the filter about a unit. A unit whose extension cannot be found
+// is wanted: the filter sees the record, or the consumer does.
+func (g *getter) wanted(u unit) bool {
+	f := g.query.Filter
+	if f == nil {
+		return true
+	}
+	if !isExtAddress(u.tags) {
+		return f.MatchUnit(u.tags, nil)
+	}
+	if g.cq.ext == nil {
+		return true
+	}
+	found, err := g.cq.ext.get(u.tags, &g.res.extUnit, &g.res.ext)
+	if err != nil || !found {
+		return true
+	}
+	return f.MatchUnit(g.res.extUnit.Tags, &g.res.extUnit)
 }
 
 // unit looks at the next unit; false ends the Get before it.
 func (g *getter) unit(u unit) bool {
 	res := g.res
-	if g.full(u) {
+	if g.full(u) || u.base-g.query.Offset >= g.mostScanned() {
 		return false
 	}
-	res.Next++
+	res.Next = u.after()
 	g.lastPhys = u.phys
 	if u.phys < g.skipTo {
 		return true
 	}
-	if g.query.Filter != nil && !g.query.Filter.MatchUnit(u.tags, nil) {
+	if !g.wanted(u) {
 		return true
 	}
 	f := g.s.log.find(u.phys)
@@ -144,7 +183,7 @@ func (g *getter) gone(f *logFile, u unit) {
 func (g *getter) take(f *logFile, u unit) {
 	res := g.res
 	res.Status = Found
-	res.Messages++
+	res.Messages += int(u.count)
 	res.Bytes += int(u.size)
 	g.skipTo = 0
 	from, n := u.phys, len(res.files)
@@ -177,5 +216,5 @@ func (g *getter) full(u unit) bool {
 	if g.end-u.phys <= g.s.memory {
 		bytes, count = cfg.MaxTransferBytesOnMessageInMemory, cfg.MaxTransferCountOnMessageInMemory
 	}
-	return res.Messages >= min(g.query.MaxMessages, count) || int64(res.Bytes)+int64(u.size) > min(allowed, bytes)
+	return res.Messages+int(u.count) > g.query.MaxMessages || res.Messages >= count || int64(res.Bytes)+int64(u.size) > min(allowed, bytes)
 }

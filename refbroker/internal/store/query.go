@@ -22,6 +22,9 @@ func (s *Store) MinOffset(topic string, queue int32) int64 {
 	if q := s.queues.find(topic, queue); q != nil {
 		return q.min.Load()
 	}
+	if s.queues.kindOf(topic).batch {
+		return emptyBatchMin
+	}
 	return 0
 }
 
@@ -32,7 +35,18 @@ func (s *Store) ConsumeQueueUnit(topic string, queue int32, offset int64) (phys 
 	if q == nil || offset < q.min.Load() || offset >= q.max.Load() {
 		return 0, 0, 0, false
 	}
-	u, err := q.unit(offset)
+	n, err := q.locate(offset)
+	if err != nil {
+		return 0, 0, 0, false
+	}
+	u, err := q.unit(n)
+	if err == nil && q.ext != nil && isExtAddress(u.tags) {
+		var e ExtUnit
+		var buf []byte
+		if found, err := q.ext.get(u.tags, &e, &buf); err == nil && found {
+			u.tags = e.Tags
+		}
+	}
 	return u.phys, u.size, u.tags, err == nil && u.valid()
 }
 
@@ -56,8 +70,11 @@ func (s *Store) EarliestTime(topic string, queue int32) int64 {
 // OffsetByTime searches a queue by store time in ms. Lower is the first message
 // that is not older, or the end of the queue; upper the last message that is
 // not newer, or the start. Of several messages of one time lower is the first
-// and upper the last.
+// and upper the last. A batch queue is searched by Java's rules for it.
 func (s *Store) OffsetByTime(topic string, queue int32, ms int64, upper bool) int64 {
+	if q := s.queues.find(topic, queue); q != nil && q.kind.batch {
+		return q.offsetByTime(ms, upper)
+	}
 	lo, hi := s.MinOffset(topic, queue), s.MaxOffset(topic, queue)
 	n := lo + int64(sort.Search(int(hi-lo), func(i int) bool {
 		t := s.StoreTimeAt(topic, queue, lo+int64(i))

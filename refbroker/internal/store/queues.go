@@ -21,20 +21,42 @@ type queueKey struct {
 
 // queueTable holds all queues. Files of a queue come with its first message.
 type queueTable struct {
-	fs       vfs.FS
-	dir      string
-	fileSize int64
+	fs     vfs.FS
+	cfg    *Config
+	batch  func(topic string) bool // nil: no topic has batch queues
+	opened *openFiles
 
 	mu      sync.RWMutex
 	queues  map[queueKey]*queue
 	deleted map[string]int64 // end of the log when a topic was deleted
 }
 
-func newQueueTable(cfg *Config, fsys vfs.FS) *queueTable {
+func newQueueTable(cfg *Config, fsys vfs.FS, batch func(topic string) bool) *queueTable {
 	return &queueTable{
-		fs: fsys, dir: filepath.Join(cfg.StorePathRootDir, "consumequeue"), fileSize: cfg.MappedFileSizeConsumeQueue,
+		fs: fsys, cfg: cfg, batch: batch, opened: newOpenFiles(),
 		queues: map[queueKey]*queue{}, deleted: map[string]int64{},
 	}
+}
+
+// kindOf is the kind that the queues of a topic have to be of.
+func (t *queueTable) kindOf(topic string) *queueKind {
+	if t.batch != nil && t.batch(topic) {
+		return batchQueue
+	}
+	return simpleQueue
+}
+
+// dir returns the folder of the queues of a kind.
+func (t *queueTable) dir(k *queueKind) string { return filepath.Join(t.cfg.StorePathRootDir, k.folder) }
+
+// extDir returns the folder of the extensions of queues.
+func (t *queueTable) extDir() string {
+	return filepath.Join(t.cfg.StorePathRootDir, "consumequeue_ext")
+}
+
+// dirs returns all folders that belong to queues.
+func (t *queueTable) dirs() []string {
+	return []string{t.dir(simpleQueue), t.dir(batchQueue), t.extDir()}
 }
 
 // find returns a queue or nil.
@@ -50,58 +72,104 @@ func (t *queueTable) get(topic string, id int32) *queue {
 	if q := t.find(topic, id); q != nil {
 		return q
 	}
+	kind := t.kindOf(topic)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if q := t.queues[queueKey{topic, id}]; q != nil {
 		return q
 	}
-	return t.make(strings.Clone(topic), id)
+	return t.make(kind, strings.Clone(topic), id)
 }
 
-func (t *queueTable) make(topic string, id int32) *queue {
-	q := &queue{
-		topic: topic, id: id, hash: protocol.JavaHash(topic + "#"), since: t.deleted[topic],
-		fs: t.fs, dir: filepath.Join(t.dir, topic, strconv.Itoa(int(id))), fileSize: t.fileSize,
+func (t *queueTable) make(kind *queueKind, topic string, id int32) *queue {
+	q := &queue{topic: topic, id: id, kind: kind, hash: protocol.JavaHash(topic + "#"), since: t.deleted[topic]}
+	fileSize := t.cfg.MappedFileSizeConsumeQueue
+	if kind.batch {
+		fileSize = t.cfg.MapperFileSizeBatchConsumeQueue
+		q.min.Store(emptyBatchMin)
+	} else if t.cfg.EnableConsumeQueueExt {
+		q.ext = &extension{}
+		t.place(&q.ext.unitFiles, t.extDir(), q, 1, t.cfg.MappedFileSizeConsumeQueueExt)
 	}
+	t.place(&q.unitFiles, t.dir(kind), q, kind.size, fileSize)
 	t.queues[queueKey{topic, id}] = q
 	return q
 }
 
-// load takes in what lies in the folder. Names that are no queue are left alone, as in Java.
-func (t *queueTable) load() error {
-	topics, err := t.fs.ReadDir(t.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("load consume queues: %w", err)
-	}
-	for _, topic := range topics {
-		if !topic.IsDir() {
-			continue
-		}
-		if err := t.loadTopic(topic.Name()); err != nil {
+func (t *queueTable) place(u *unitFiles, dir string, q *queue, unitSize, fileSize int64) {
+	u.fs, u.opened = t.fs, t.opened
+	u.dir = filepath.Join(dir, q.topic, strconv.Itoa(int(q.id)))
+	u.unitSize, u.fileSize = unitSize, fileSize
+}
+
+// load takes in what lies in the folders. Names that are no queue are left alone, as in Java.
+func (t *queueTable) load(clean bool) error {
+	var queues []*queue
+	for _, kind := range []*queueKind{simpleQueue, batchQueue} {
+		found, err := t.list(kind)
+		if err != nil {
 			return fmt.Errorf("load consume queues: %w", err)
 		}
+		queues = append(queues, found...)
+	}
+	if err := loadAll(queues, clean); err != nil {
+		return fmt.Errorf("load consume queues: %w", err)
 	}
 	return nil
 }
 
-func (t *queueTable) loadTopic(topic string) error {
-	dirs, err := t.fs.ReadDir(filepath.Join(t.dir, topic))
-	if err != nil {
-		return err
+// list makes the queues that have a folder.
+func (t *queueTable) list(kind *queueKind) ([]*queue, error) {
+	topics, err := t.fs.ReadDir(t.dir(kind))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
-	for _, dir := range dirs {
-		id, err := strconv.ParseInt(dir.Name(), 10, 32)
-		if !dir.IsDir() || err != nil {
+	var queues []*queue
+	for _, topic := range topics {
+		if !topic.IsDir() {
 			continue
 		}
-		if err := t.make(topic, int32(id)).load(); err != nil {
-			return err
+		dirs, err := t.fs.ReadDir(filepath.Join(t.dir(kind), topic.Name()))
+		if err != nil {
+			return nil, err
+		}
+		for _, dir := range dirs {
+			id, err := strconv.ParseInt(dir.Name(), 10, 32)
+			if !dir.IsDir() || err != nil {
+				continue
+			}
+			if want := t.kindOf(topic.Name()); want != kind {
+				return nil, fmt.Errorf("%s holds queues of kind %s, but topic %s has queue.type=%s: move the folder away or correct the topic in topics.json",
+					filepath.Join(t.dir(kind), topic.Name()), kind.name, topic.Name(), want.name)
+			}
+			queues = append(queues, t.make(kind, topic.Name(), int32(id)))
 		}
 	}
-	return nil
+	return queues, nil
+}
+
+// Many queues are loaded side by side; few one after the other, in order.
+const (
+	loadWorkers = 8
+	loadAlone   = 64
+)
+
+func loadAll(queues []*queue, clean bool) error {
+	workers := 1
+	if len(queues) > loadAlone {
+		workers = loadWorkers
+	}
+	errs := make([]error, workers)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < len(queues) && errs[w] == nil; i += workers {
+				errs[w] = queues[i].load(clean)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // all returns every queue.
@@ -196,8 +264,10 @@ func (s *Store) DeleteTopic(topic string) error {
 	for _, q := range gone {
 		q.close()
 	}
-	if err := vfs.RemoveAll(s.fs, filepath.Join(s.queues.dir, topic)); err != nil {
-		return fmt.Errorf("delete topic %s: %w", topic, err)
+	for _, dir := range s.queues.dirs() {
+		if err := vfs.RemoveAll(s.fs, filepath.Join(dir, topic)); err != nil {
+			return fmt.Errorf("delete topic %s: %w", topic, err)
+		}
 	}
 	return nil
 }

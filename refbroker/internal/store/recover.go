@@ -72,7 +72,7 @@ func (s *Store) forgetLog() error {
 		s.index.close()
 		s.index.files = nil
 	}
-	for _, dir := range []string{s.queues.dir, s.path("index")} {
+	for _, dir := range append(s.queues.dirs(), s.path("index")) {
 		if err := vfs.RemoveAll(s.fs, dir); err != nil {
 			return fmt.Errorf("remove what belongs to a missing commit log: %w", err)
 		}
@@ -263,7 +263,9 @@ func (r *recovery) settle(first int64) error {
 			return err
 		}
 		q.next = q.max.Load()
-		q.synced.Store(q.firstUnit())
+		if !r.clean {
+			q.forgetSynced()
+		}
 		return q.setMin(logMin)
 	})
 	s.times.update(func(t *checkpointTimes) { t.confirmPhysical = r.last })

@@ -133,7 +133,7 @@ var otherTails = []tailRow{
 	}},
 	{"consume queue ahead of the log", 0, func(d *tail) {
 		d.edit("consumequeue/T/0/"+fileName(0), tailMessages/2*cqUnitSize, func(b []byte) {
-			copy(b, unit{phys: d.end(), size: 200}.appendTo(nil))
+			copy(b, appendUnit(nil, unit{phys: d.end(), size: 200}))
 		})
 	}},
 	{"consume queue file without a length", 0, func(d *tail) { os.WriteFile(d.path("consumequeue/T/0/"+fileName(50*cqUnitSize)), nil, 0o644) }},

@@ -25,6 +25,9 @@
 //	commitlog.go  the log's files and writes     logfile.go   one file and its mapping
 //	flush.go      group commit, periodic flush   dispatch.go  log to queues and index
 //	queue.go      one consume queue              queues.go    all of them
+//	unit.go       units, simple and batch        unitfiles.go the files that hold them
+//	cqext.go      the extension of units         openfiles.go how many are open at once
+//	batchqueue.go batch queues by time
 //	index.go      keys over index files          indexfile.go one index file
 //	recover.go    after a stop or a crash        get.go       reads by offset
 //	query.go      reads by time, key, position   checkpoint.go, json.go, config.go, types.go
@@ -98,7 +101,7 @@ func Open(cfg Config, opt Options) (*Store, error) {
 		return nil, err
 	}
 	s.clean = newCleaner(s, opt)
-	s.build(opt.Arrived)
+	s.build(&opt)
 	if err := s.load(); err != nil {
 		err = fmt.Errorf("open store %s: %w", cfg.StorePathRootDir, err)
 		return nil, errors.Join(err, s.release())
@@ -152,10 +155,17 @@ func lockPatiently(f vfs.File) error {
 	}
 }
 
-func (s *Store) build(arrived func(Arrival)) {
+func (s *Store) bitMap(opt *Options) func(topic, properties string) []byte {
+	if !s.cfg.EnableCalcFilterBitMap {
+		return nil
+	}
+	return opt.BitMap
+}
+
+func (s *Store) build(opt *Options) {
 	s.log = newCommitLog(&s.cfg, s.fs, s.logger)
 	s.log.failed = s.fail
-	s.queues = newQueueTable(&s.cfg, s.fs)
+	s.queues = newQueueTable(&s.cfg, s.fs, opt.BatchQueue)
 	levels, _ := ParseDelayLevels(s.cfg.MessageDelayLevel)
 	if s.cfg.MessageIndexEnable {
 		s.index = newIndex(&s.cfg, s.fs, s.logger)
@@ -163,7 +173,7 @@ func (s *Store) build(arrived func(Arrival)) {
 	}
 	s.dispatch = &dispatcher{
 		log: s.log, queues: s.queues, index: s.index, levels: levels, logger: s.logger,
-		arrived: arrived, limit: s.confirmed, bell: newBell(), pause: time.Second,
+		arrived: opt.Arrived, bitMap: s.bitMap(opt), limit: s.confirmed, bell: newBell(), pause: time.Second,
 	}
 	s.flush = &flusher{
 		cfg: &s.cfg, log: s.log, bell: newBell(), failed: s.fail,
@@ -193,7 +203,7 @@ func (s *Store) load() (err error) {
 	if err := s.log.load(); err != nil {
 		return err
 	}
-	if err := s.queues.load(); err != nil {
+	if err := s.queues.load(clean); err != nil {
 		return err
 	}
 	if s.index != nil {

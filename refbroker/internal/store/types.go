@@ -167,6 +167,9 @@ type GetResult struct {
 
 	files []*logFile
 	units []byte
+	ext   []byte // unit of an extension
+
+	extUnit ExtUnit // what it says
 }
 
 // Release gives the views back. It may be called at any time and more than once.
