@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -32,6 +33,7 @@ type Conn struct {
 
 	frames  frameReader
 	arrived int64
+	batch   []Finisher   // to be called before the reader waits; the reader's
 	owed    atomic.Int64 // requests not answered yet
 	ending  atomic.Bool  // no more requests are taken
 	active  atomic.Bool  // something was read or written since the last sweep
@@ -195,6 +197,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 
 // readLoop reads until the connection ends, and says why it did.
 func (c *Conn) readLoop() error {
+	defer c.finishBatch()
 	for {
 		r, err := c.frames.next()
 		if err != nil {
@@ -228,9 +231,41 @@ func (c *Conn) waitForEnd() error {
 	return errShutdown
 }
 
+// Finisher is work that a handler puts off, see AfterBatch.
+type Finisher interface {
+	// Finish runs in the reader of the connection. It may block for as long as
+	// the connection may be held up.
+	Finish()
+}
+
+// AfterBatch has f called once all requests that were read together are handled,
+// before what they made ready is written and the reader waits for more. It is
+// for handlers of Inline routes, before they return: what several requests of a
+// batch have to wait for, they wait for together.
+func (c *Conn) AfterBatch(f Finisher) { c.batch = append(c.batch, f) }
+
+// finishBatch calls what was put off.
+func (c *Conn) finishBatch() {
+	for i := 0; i < len(c.batch); i++ {
+		c.finish(c.batch[i])
+	}
+	clear(c.batch)
+	c.batch = c.batch[:0]
+}
+
+func (c *Conn) finish(f Finisher) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("handler panicked after its batch", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	f.Finish()
+}
+
 // beforeRead writes what the last batch of frames made ready, and waits while
 // the peer is too far behind in reading.
 func (c *Conn) beforeRead() error {
+	c.finishBatch()
 	c.mu.Lock()
 	c.output.held = false
 	if c.output.empty() {

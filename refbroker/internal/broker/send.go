@@ -81,7 +81,7 @@ func (b *Broker) send(r *remoting.Request) {
 		c.refuse(code, remark)
 		return
 	}
-	c.wait()
+	r.Conn.AfterBatch(c)
 }
 
 // check makes Java's checks in Java's order, and finds or creates the topic.
@@ -177,7 +177,7 @@ func (c *sendCall) putOne() (int32, string) {
 	}
 	m.Properties = alias(c.text)
 	c.out.TransactionID = c.props.uniqKey
-	c.res = c.b.store.Append(m)
+	c.res = c.b.store.Stage(m)
 	return c.outcome()
 }
 
@@ -265,7 +265,7 @@ func (c *sendCall) putBatch() (int32, string) {
 		m.Properties = alias(c.text[from : from+int64(m.StoreSize)])
 		m.PreparedTransactionOffset, m.StoreSize = 0, 0
 	}
-	c.res = c.b.store.AppendBatch(c.batch)
+	c.res = c.b.store.StageBatch(c.batch)
 	return c.outcome()
 }
 
@@ -321,12 +321,17 @@ func (b *Broker) diskUse() string {
 	return fmt.Sprintf("CL: %5.2f CQ: %5.2f INDEX: %5.2f", u.CommitLog, u.ConsumeQueue, u.Index)
 }
 
-// wait answers when disk and name servers are as far as the client may rely on.
-func (c *sendCall) wait() {
-	switch {
-	case c.res.Pending:
+// Finish answers when log, disk and name servers are as far as the client may
+// rely on. What was read together is in the log with one write.
+func (c *sendCall) Finish() {
+	c.b.store.Settle(&c.res)
+	if code, remark := c.outcome(); code != protocol.RespSuccess {
+		c.refuse(code, remark)
+		return
+	}
+	if c.res.Pending {
 		c.b.store.Await(c.res.End, c)
-	default:
+	} else {
 		c.Stored(c.res.Status)
 	}
 }

@@ -38,7 +38,16 @@ func (b *buffer) free() {
 // size are filled in, the store host if it is missing. It returns at once. With
 // SYNC_FLUSH and WAIT not "false" the result is Pending: the message counts as
 // stored only when Await says so.
-func (s *Store) Append(m *protocol.Message) (res PutResult) {
+func (s *Store) Append(m *protocol.Message) PutResult {
+	res := s.Stage(m)
+	s.Settle(&res)
+	return res
+}
+
+// Stage is the first half of Append: m has its place in the log, and m may be
+// used again, but nothing may be told to anybody before Settle, which has to
+// follow. Between them the sender can stage more, to be written with it.
+func (s *Store) Stage(m *protocol.Message) (res PutResult) {
 	if status := s.check(m); status != PutOK {
 		return s.refuse(status)
 	}
@@ -48,7 +57,7 @@ func (s *Store) Append(m *protocol.Message) (res PutResult) {
 	if len(buf.b) > s.cfg.MaxMessageSize+recordSlack || int64(len(buf.b)+blankSize) > s.cfg.MappedFileSizeCommitLog {
 		return s.refuse(MessageIllegal)
 	}
-	s.put(encoded{bytes: buf.b}, m, &res)
+	s.stage(encoded{bytes: buf.b}, m, &res)
 	if res.Status == PutOK {
 		m.QueueOffset, m.PhysicalOffset = res.QueueOffset, res.PhysicalOffset
 		m.StoreTimestamp, m.StoreSize = res.StoreTimestamp, res.Size
@@ -58,7 +67,14 @@ func (s *Store) Append(m *protocol.Message) (res PutResult) {
 
 // AppendBatch writes messages of one queue next to each other: all of them, in
 // one file, or none.
-func (s *Store) AppendBatch(ms []protocol.Message) (res PutResult) {
+func (s *Store) AppendBatch(ms []protocol.Message) PutResult {
+	res := s.StageBatch(ms)
+	s.Settle(&res)
+	return res
+}
+
+// StageBatch is to AppendBatch what Stage is to Append.
+func (s *Store) StageBatch(ms []protocol.Message) (res PutResult) {
 	if len(ms) == 0 {
 		return s.refuse(MessageIllegal)
 	}
@@ -84,7 +100,7 @@ func (s *Store) AppendBatch(ms []protocol.Message) (res PutResult) {
 		return s.refuse(MessageIllegal)
 	}
 	e.bytes = buf.b
-	s.put(e, &ms[0], &res)
+	s.stage(e, &ms[0], &res)
 	if res.Status == PutOK {
 		fillBatch(ms, &res)
 	}
@@ -154,36 +170,48 @@ func (s *Store) encodeMore(buf *buffer, m *protocol.Message) {
 	buf.b = protocol.AppendMessage(buf.b, m)
 }
 
-// put appends encoded records to the queue of m and wakes who waits for them.
-func (s *Store) put(e encoded, m *protocol.Message, res *PutResult) {
+// stage gives encoded records their place in the log and in the queue of m.
+func (s *Store) stage(e encoded, m *protocol.Message, res *PutResult) {
 	kind := m.SysFlag & protocol.SysFlagTransaction
 	plain := kind == 0 || kind == protocol.SysFlagCommit
-	err := s.log.append(e, s.queues.get(m.Topic, m.QueueID), plain, res)
+	err := s.log.stage(e, s.queues.get(m.Topic, m.QueueID), plain, res)
 	for errors.Is(err, errQueueGone) {
-		err = s.log.append(e, s.queues.get(m.Topic, m.QueueID), plain, res)
+		err = s.log.stage(e, s.queues.get(m.Topic, m.QueueID), plain, res)
 	}
 	if err != nil {
-		s.complain(m, len(e.bytes), err)
+		s.complain(err, "topic", m.Topic, "queue", m.QueueID, "bytes", len(e.bytes))
 		*res = PutResult{Status: failure(err)}
 		return
 	}
-	if !s.syncMode {
-		s.dispatch.bell.ring()
-		s.flush.bell.ring()
+	res.Pending = true
+	if s.syncMode {
+		wait, _ := protocol.Property(m.Properties, protocol.PropWait)
+		res.flush = wait != "false"
+	}
+}
+
+// Settle ends an append that Stage or StageBatch began: it returns when the
+// records are in the log, or could not be written. With SYNC_FLUSH and WAIT not
+// "false" res is Pending: it counts as stored only when Await says so.
+func (s *Store) Settle(res *PutResult) {
+	g := res.group
+	if g == nil {
 		return
 	}
-	s.flush.bell.ring()
-	wait, _ := protocol.Property(m.Properties, protocol.PropWait)
-	res.Pending = wait != "false"
+	res.group, res.Pending = nil, res.flush
+	if err := s.log.settle(g); err != nil {
+		s.complain(err, "bytes", res.Size)
+		*res = PutResult{Status: failure(err)}
+	}
 }
 
 // complain logs a failed append, once a second: a full disk fails all of them.
-func (s *Store) complain(m *protocol.Message, size int, err error) {
+func (s *Store) complain(err error, about ...any) {
 	now, last := nowMillis(), s.complained.Load()
 	if now-last < 1000 || !s.complained.CompareAndSwap(last, now) {
 		return
 	}
-	s.logger.Error("append failed", "topic", m.Topic, "queue", m.QueueID, "bytes", size, "err", err)
+	s.logger.Error("append failed", append(about, "err", err)...)
 }
 
 // failure is the status of an append that could not be written.

@@ -2,13 +2,11 @@ package store
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"rmqbench/refbroker/internal/vfs"
 	"rmqbench/refbroker/protocol"
@@ -20,7 +18,7 @@ const blankSize = 8
 
 // commitLog is the file sequence of all records (Java's CommitLog).
 //
-// One writer at a time, under mu; readers take no lock. That is safe because
+// One writer at a time, see group.go; readers take no lock. That is safe because
 //   - bytes before wrote never change, and wrote moves only after they are written;
 //   - files is replaced, never changed in place;
 //   - a file's mapping lives as long as somebody holds a reference.
@@ -31,15 +29,23 @@ type commitLog struct {
 	fileSize int64
 	failed   func(error) // a sync failed: nothing may be believed any more
 
-	files   atomic.Pointer[[]*logFile] // by offset, without gaps
-	wrote   atomic.Int64               // end of the last record
-	flushed atomic.Int64               // everything before it is durable
-	locked  atomic.Int64               // since when mu is held, ms since 1970, 0 when it is not
+	files     atomic.Pointer[[]*logFile] // by offset, without gaps
+	wrote     atomic.Int64               // end of the last record that was written
+	wroteTime atomic.Int64               // its store time; moves after wrote
+	flushed   atomic.Int64               // everything before it is durable
+	locked    atomic.Int64               // since when a write is under way, ms since 1970, 0 when none is
+	written   func()                     // wrote has moved
 
 	mu        sync.Mutex
+	turn      sync.Cond // a write is over
 	closed    bool
-	storeTime int64 // of the last record, never less than of the one before
-	torn      int64 // bytes behind wrote that a failed write may have left
+	staged    int64 // end of the last record that has its place, see group.go
+	storeTime int64 // of that record, never less than of the one before
+	open      *group
+	writing   bool
+	draining  int // how many wait until nothing is staged
+	free      []*group
+	torn      int64 // bytes behind wrote that a failed write may have left; the leader's
 	counts    putCounts
 	spare     chan spareFile // the next file, made ahead; nil before start
 	makeSpare chan int64     // asks for the file at an offset
@@ -51,18 +57,11 @@ type spareFile struct {
 	err  error
 }
 
-type putCounts struct {
-	messages, bytes, failed int64
-	distribution            [len(putBuckets) + 1]int64
-	maxMillis               int64
-}
-
-// putBuckets are the upper bounds in ms of Stats.PutDistribution, as Java
-// prints them; the last bucket has none.
-var putBuckets = [...]int64{0, 10, 50, 100, 200, 500, 1000, 2000, 3000, 4000, 5000, 10_000}
-
 func newCommitLog(cfg *Config, fsys vfs.FS, log *slog.Logger) *commitLog {
-	l := &commitLog{fs: fsys, log: log, paths: newLogPaths(cfg), fileSize: cfg.MappedFileSizeCommitLog}
+	l := &commitLog{
+		fs: fsys, log: log, paths: newLogPaths(cfg), fileSize: cfg.MappedFileSizeCommitLog, written: func() {},
+	}
+	l.turn.L = &l.mu
 	l.files.Store(&[]*logFile{})
 	return l
 }
@@ -128,82 +127,6 @@ type encoded struct {
 	starts []int // where each record but the first begins; nil for a single one
 }
 
-// append writes e as the next records of q and fills in res. With plain false
-// (prepared and rolled back transaction messages) they get queue offset 0 and
-// take none.
-func (l *commitLog) append(e encoded, q *queue, plain bool, res *PutResult) error {
-	began := time.Now()
-	l.mu.Lock()
-	l.locked.Store(began.UnixMilli())
-	err := l.appendLocked(e, q, plain, res)
-	l.counts.add(began, res, err)
-	l.locked.Store(0)
-	l.mu.Unlock()
-	return err
-}
-
-func (c *putCounts) add(began time.Time, res *PutResult, err error) {
-	if err != nil {
-		c.failed++
-		return
-	}
-	c.messages += int64(res.Count)
-	c.bytes += int64(res.Size)
-	took := time.Since(began).Milliseconds()
-	c.maxMillis = max(c.maxMillis, took)
-	i := 0
-	for i < len(putBuckets) && took > putBuckets[i] {
-		i++
-	}
-	c.distribution[i]++
-}
-
-var errQueueGone = errors.New("queue was deleted or closed meanwhile")
-
-func (l *commitLog) appendLocked(e encoded, q *queue, plain bool, res *PutResult) error {
-	if l.closed {
-		return ErrClosed
-	}
-	if q.deleted {
-		return errQueueGone
-	}
-	f, at, err := l.room(int64(len(e.bytes)))
-	if err != nil {
-		return err
-	}
-	l.storeTime = max(l.storeTime, time.Now().UnixMilli())
-	*res = PutResult{PhysicalOffset: at, StoreTimestamp: l.storeTime, Size: int32(len(e.bytes)), Count: 1 + len(e.starts)}
-	if plain {
-		res.QueueOffset = q.next
-	}
-	l.patch(e, plain, res)
-	if err := l.write(f, e.bytes, at); err != nil {
-		return err
-	}
-	if plain {
-		q.next += int64(res.Count)
-	}
-	res.End = at + int64(len(e.bytes))
-	l.wrote.Store(res.End)
-	return nil
-}
-
-func (l *commitLog) patch(e encoded, plain bool, res *PutResult) {
-	protocol.PatchMessage(e.bytes, res.QueueOffset, res.PhysicalOffset, res.StoreTimestamp)
-	if e.starts == nil {
-		return
-	}
-	res.Offsets = append(make([]int64, 0, res.Count), res.PhysicalOffset)
-	next := res.QueueOffset
-	for _, start := range e.starts {
-		if plain {
-			next++
-		}
-		res.Offsets = append(res.Offsets, res.PhysicalOffset+int64(start))
-		protocol.PatchMessage(e.bytes[start:], next, res.PhysicalOffset+int64(start), res.StoreTimestamp)
-	}
-}
-
 // write puts b at an offset of the log. What a failed write may have left
 // behind is remembered, and made zero before anything else is written: half a
 // record with a whole one before it must not come back as a message.
@@ -224,33 +147,26 @@ func (l *commitLog) write(f *logFile, b []byte, at int64) error {
 	return nil
 }
 
-// room returns file and offset for n bytes of records, which it finds in a new
-// file if the last one has not that much left.
-func (l *commitLog) room(n int64) (*logFile, int64, error) {
-	at := l.wrote.Load()
+// roll goes on to the next file. mu is held, and nothing is staged.
+func (l *commitLog) roll() error {
+	l.locked.Store(nowMillis())
+	defer l.locked.Store(0)
+	at := l.staged
 	files := *l.files.Load()
-	if len(files) > 0 {
+	if len(files) > 0 && at < files[len(files)-1].end() {
 		last := files[len(files)-1]
-		if at+n+blankSize <= last.end() {
-			return last, at, nil
+		next, err := l.nextFile(last.end())
+		if err != nil {
+			return err
 		}
-		if at < last.end() {
-			next, err := l.nextFile(last.end())
-			if err != nil {
-				return nil, 0, err
-			}
-			if err := l.closeFile(last, at, next); err != nil {
-				return nil, 0, err
-			}
-			return next, next.base, nil
-		}
+		return l.closeFile(last, at, next)
 	}
 	next, err := l.nextFile(at)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
 	l.add(next)
-	return next, at, nil
+	return nil
 }
 
 // closeFile writes the blank that ends a file and moves on to the next one.
@@ -263,6 +179,7 @@ func (l *commitLog) closeFile(last *logFile, at int64, next *logFile) error {
 		return err
 	}
 	l.add(next)
+	l.staged = next.base
 	l.wrote.Store(next.base)
 	return nil
 }
@@ -315,6 +232,8 @@ func (l *commitLog) keepSpare(f *logFile) {
 func (l *commitLog) startSpares(stop <-chan struct{}, done *sync.WaitGroup) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.staged = l.wrote.Load()
+	l.wroteTime.Store(l.storeTime)
 	l.spare, l.makeSpare = make(chan spareFile, 1), make(chan int64, 1)
 	l.asked = true
 	base := l.wrote.Load()
@@ -400,11 +319,11 @@ func (f *logFile) sync(fsys vfs.FS, dir string) error {
 	return nil
 }
 
-// position returns the end of the log and the store time of its last record.
+// position returns the end of the log, and the store time of its last record or
+// of one before it.
 func (l *commitLog) position() (end, storeTime int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.wrote.Load(), l.storeTime
+	storeTime = l.wroteTime.Load()
+	return l.wrote.Load(), storeTime
 }
 
 // view calls f with the bytes from an offset to limit or to the end of the

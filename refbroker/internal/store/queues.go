@@ -259,6 +259,7 @@ func (s *Store) DeleteTopic(topic string) error {
 	s.dispatch.mu.Lock()
 	defer s.dispatch.mu.Unlock()
 	s.log.mu.Lock()
+	s.log.drain()
 	gone := s.queues.drop(topic, s.log.wrote.Load())
 	s.log.mu.Unlock()
 	for _, q := range gone {

@@ -5,9 +5,10 @@
 // # Data flow
 //
 // Append encodes a record into a pooled buffer, takes the append lock, gives the
-// record its offsets and store time, and writes it with one pwrite; it is in the
-// page cache when Append returns, so kill -9 cannot lose it. SYNC_FLUSH then
-// waits in Await for the group commit. Beside that path the dispatcher tails the
+// record its offsets and store time and copies it into the open group; one pwrite
+// takes the records of a group to the page cache, and they are there when Append
+// returns, so kill -9 cannot lose them. SYNC_FLUSH then waits in Await for the
+// group commit. Beside that path the dispatcher tails the
 // log into consume queues and index and tells of arrivals. Get reads units and
 // hands out views of the mapped log.
 //
@@ -22,7 +23,8 @@
 // # Files of the package
 //
 //	store.go      open, start, close             append.go    limits, encoding, the append
-//	commitlog.go  the log's files and writes     logfile.go   one file and its mapping
+//	group.go      appends that share a write     logfile.go   one file and its mapping
+//	commitlog.go  the log's files and writes
 //	flush.go      group commit, periodic flush   dispatch.go  log to queues and index
 //	queue.go      one consume queue              queues.go    all of them
 //	unit.go       units, simple and batch        unitfiles.go the files that hold them
@@ -175,6 +177,7 @@ func (s *Store) build(opt *Options) {
 		log: s.log, queues: s.queues, index: s.index, levels: levels, logger: s.logger,
 		arrived: opt.Arrived, bitMap: s.bitMap(opt), limit: s.confirmed, bell: newBell(), pause: time.Second,
 	}
+	s.log.written = s.wroteLog
 	s.flush = &flusher{
 		cfg: &s.cfg, log: s.log, bell: newBell(), failed: s.fail,
 		broken: func() bool { return s.broken.Load() != nil },
@@ -266,6 +269,14 @@ func (s *Store) confirmed() int64 {
 		return s.log.flushed.Load()
 	}
 	return s.log.wrote.Load()
+}
+
+// wroteLog tells those who follow the log that it has grown.
+func (s *Store) wroteLog() {
+	if !s.syncMode {
+		s.dispatch.bell.ring()
+	}
+	s.flush.bell.ring()
 }
 
 func (s *Store) wakeDispatch() {
@@ -364,6 +375,7 @@ func (s *Store) Close() error {
 	}
 	s.log.mu.Lock()
 	s.log.closed = true
+	s.log.drain()
 	s.log.mu.Unlock()
 	var err error
 	if s.started {

@@ -103,7 +103,10 @@ type PutResult struct {
 	Size           int32   // bytes of all records
 	Count          int     // messages
 	Offsets        []int64 // physical offset of each message of a batch; nil for a single one
-	Pending        bool    // the message counts as stored only after Await(End)
+	Pending        bool    // the message counts as stored only after Settle, or Await(End)
+
+	group *group // what Settle waits for
+	flush bool   // and who settled has to Await
 }
 
 // Waiter is told when what it waits for is on disk.
