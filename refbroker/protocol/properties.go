@@ -62,6 +62,7 @@ const (
 	PropShardingKey         = "__SHARDINGKEY"
 	PropShardingKeyClientGo = "SHARDING_KEY" // client-go's own name for it
 	PropBornTimestamp       = "BORN_TIMESTAMP"
+	PropTraceContext        = "TRACE_CONTEXT"
 	PropBornHost            = "__BORNHOST"
 	PropInstanceID          = "INSTANCE_ID"
 	PropDupInfo             = "DUP_INFO"

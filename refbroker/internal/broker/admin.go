@@ -55,6 +55,9 @@ func (b *Broker) adminHandlers() map[int32]remoting.Handler {
 		protocol.CodeCleanUnusedTopic:                     b.cleanUnusedTopics,
 		protocol.CodeCleanExpiredConsumeQueue:             b.cleanExpiredQueues,
 		protocol.CodeDeleteExpiredCommitLog:               b.deleteExpiredLog,
+		protocol.CodeGetTimerCheckPoint:                   b.timerCheckPoint,
+		protocol.CodeGetTimerMetrics:                      b.timerMetrics,
+		protocol.CodeRecallMessage:                        b.recall,
 	}
 }
 

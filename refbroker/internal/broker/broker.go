@@ -12,6 +12,7 @@
 //	group.go              subscriptionGroup.json; groupadmin.go: requests about that
 //	offset.go             consumerOffset.json; offsethandlers.go: requests about that
 //	schedule.go           delay levels, delayOffset.json
+//	timer.go, recall.go   messages with a time, and taking them back
 //	lock.go               queue locks
 //	query.go              by key and by id
 //	assign.go             QUERY_ASSIGNMENT
@@ -48,6 +49,7 @@ import (
 
 	"rmqbench/refbroker/internal/conf"
 	"rmqbench/refbroker/internal/store"
+	"rmqbench/refbroker/internal/timer"
 	"rmqbench/refbroker/internal/vfs"
 	"rmqbench/refbroker/protocol"
 	"rmqbench/refbroker/remoting"
@@ -69,6 +71,7 @@ type Broker struct {
 	modes     *requestModes
 	holds     *holds
 	schedule  *schedule
+	timer     *timer.Timer // nil with timerWheelEnable=false
 	names     *nameServers
 	routes    *routes
 	stats     *stats
@@ -205,11 +208,17 @@ func (b *Broker) start() error {
 	b.store, b.schedule.store = s, s
 	b.memory = physicalMemory() / 100 * int64(cfg.AccessMessageInMemoryMaxRatio)
 	b.holds = newHolds(s, b.config)
+	if err := b.openTimer(); err != nil {
+		return err
+	}
 	if err := s.Start(); err != nil {
 		return err
 	}
 	if !b.isSlave() {
 		b.schedule.start(b.stop)
+		if b.timer != nil {
+			b.timer.Start()
+		}
 	}
 	b.started = time.Now()
 	b.loops(cfg)
@@ -230,6 +239,9 @@ func (b *Broker) load() error {
 // arrived is called by the store's dispatch for every message.
 func (b *Broker) arrived(a store.Arrival) {
 	b.schedule.arrived(a)
+	if a.Topic == topicTimer && b.timer != nil {
+		b.timer.Arrived()
+	}
 	if b.holds != nil { // not while the store recovers
 		b.holds.arrived(a)
 	}
@@ -299,8 +311,11 @@ func (b *Broker) close() error {
 	b.schedule.wg.Wait()
 	b.wg.Wait()
 	var err error
+	if b.timer != nil {
+		err = b.timer.Close()
+	}
 	if b.store != nil {
-		err = errors.Join(b.offsets.save(), b.schedule.save(), b.store.Close())
+		err = errors.Join(err, b.offsets.save(), b.schedule.save(), b.store.Close())
 	}
 	b.client.Close()
 	return err

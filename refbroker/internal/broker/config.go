@@ -11,6 +11,7 @@ import (
 
 	"rmqbench/refbroker/internal/conf"
 	"rmqbench/refbroker/internal/store"
+	"rmqbench/refbroker/internal/timer"
 	"rmqbench/refbroker/protocol"
 	"rmqbench/refbroker/remoting"
 )
@@ -27,6 +28,7 @@ const (
 // Intervals and timeouts are milliseconds.
 type Config struct {
 	store.Config
+	timer.Settings
 	remoting.TLSSettings
 
 	BrokerClusterName string `conf:"brokerClusterName" important:"true"`
@@ -43,18 +45,21 @@ type Config struct {
 	BrokerConfigPath string `conf:"brokerConfigPath"` // the file that -c named
 	ConfigBlackList  string `conf:"configBlackList"`  // keys not changeable at run time, separated by ;
 
-	BrokerPermission          int32  `conf:"brokerPermission"`
-	DefaultTopicQueueNums     int32  `conf:"defaultTopicQueueNums"`
-	AutoCreateTopicEnable     bool   `conf:"autoCreateTopicEnable" important:"true"`
-	AutoCreateSubscription    bool   `conf:"autoCreateSubscriptionGroup" important:"true"`
-	ClusterTopicEnable        bool   `conf:"clusterTopicEnable"`
-	BrokerTopicEnable         bool   `conf:"brokerTopicEnable"`
-	TraceTopicEnable          bool   `conf:"traceTopicEnable" important:"true"`
-	MsgTraceTopicName         string `conf:"msgTraceTopicName" important:"true"`
-	TraceOn                   bool   `conf:"traceOn"`
-	RegionID                  string `conf:"regionId"`
-	ReviveQueueNum            int32  `conf:"reviveQueueNum"`
-	TimerWheelEnable          bool   `conf:"timerWheelEnable"`
+	BrokerPermission       int32  `conf:"brokerPermission"`
+	DefaultTopicQueueNums  int32  `conf:"defaultTopicQueueNums"`
+	AutoCreateTopicEnable  bool   `conf:"autoCreateTopicEnable" important:"true"`
+	AutoCreateSubscription bool   `conf:"autoCreateSubscriptionGroup" important:"true"`
+	ClusterTopicEnable     bool   `conf:"clusterTopicEnable"`
+	BrokerTopicEnable      bool   `conf:"brokerTopicEnable"`
+	TraceTopicEnable       bool   `conf:"traceTopicEnable" important:"true"`
+	MsgTraceTopicName      string `conf:"msgTraceTopicName" important:"true"`
+	TraceOn                bool   `conf:"traceOn"`
+	RegionID               string `conf:"regionId"`
+	ReviveQueueNum         int32  `conf:"reviveQueueNum"`
+	RecallMessageEnable    bool   `conf:"recallMessageEnable"`
+
+	AllowRecallWhenBrokerNotWriteable bool `conf:"allowRecallWhenBrokerNotWriteable"`
+
 	RejectTransactionMessage  bool   `conf:"rejectTransactionMessage" important:"true"`
 	StartAcceptSendRequest    int64  `conf:"startAcceptSendRequestTimeStamp"` // ms since 1970
 	StoreReplyMessageEnable   bool   `conf:"storeReplyMessageEnable"`
@@ -118,13 +123,14 @@ func DefaultConfig() Config {
 	ip := localAddress()
 	c := Config{
 		Config:            store.DefaultConfig(),
+		Settings:          timer.DefaultSettings(),
 		TLSSettings:       remoting.DefaultTLSSettings(),
 		BrokerClusterName: "DefaultCluster", BrokerName: hostName(), BrokerRole: RoleAsyncMaster,
 		BrokerIP1: ip, BrokerIP2: ip, BindAddress: "0.0.0.0", ListenPort: 10911,
 		NamesrvAddr: conf.NameServers(), ConfigBlackList: "configBlackList;brokerConfigPath",
 		BrokerPermission: protocol.PermRead | protocol.PermWrite, DefaultTopicQueueNums: 8,
 		AutoCreateTopicEnable: true, AutoCreateSubscription: true, ClusterTopicEnable: true, BrokerTopicEnable: true,
-		MsgTraceTopicName: topicTrace, TraceOn: true, RegionID: "DefaultRegion", ReviveQueueNum: 8, TimerWheelEnable: true,
+		MsgTraceTopicName: topicTrace, TraceOn: true, RegionID: "DefaultRegion", ReviveQueueNum: 8, AllowRecallWhenBrokerNotWriteable: true,
 		StoreReplyMessageEnable: true, LitePullMessageEnable: true, LongPollingEnable: true, ShortPollingTimeMills: 1000,
 		UseServerSideResetOffset: true, NotifyConsumerIDsChanged: true, ValidateSystemTopic: true,
 		ServerLoadBalancerEnable: true, AutoDeleteUnusedStats: true, DefaultMessageRequestMode: "PULL", DefaultPopShareQueueNum: -1,
@@ -171,6 +177,9 @@ func (c *Config) check() error {
 		if _, _, err := net.SplitHostPort(a); err != nil {
 			return fmt.Errorf("namesrvAddr has %q, want host:port: %w", a, err)
 		}
+	}
+	if err := c.Settings.Check(); err != nil {
+		return err
 	}
 	c.RegisterNameServerPeriod = min(max(c.RegisterNameServerPeriod, 10_000), 60_000)
 	return nil

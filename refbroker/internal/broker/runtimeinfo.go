@@ -16,7 +16,7 @@ import (
 func (b *Broker) runtimeInfo(r *remoting.Request) {
 	st := b.store.Stats()
 	table := map[string]string{}
-	for _, part := range []map[string]string{b.identityInfo(), b.trafficInfo(&st), b.storeInfo(&st), b.poolInfo(), b.scheduleInfo()} {
+	for _, part := range []map[string]string{b.identityInfo(), b.trafficInfo(&st), b.storeInfo(&st), b.poolInfo(), b.scheduleInfo(), b.timerInfo()} {
 		maps.Copy(table, part)
 	}
 	replyJSON(r, &protocol.KVTable{Table: table})
@@ -97,11 +97,6 @@ func (b *Broker) storeInfo(st *store.Stats) map[string]string {
 		"commitLogMaxOffset":              number(st.CommitLogMax),
 		"remainTransientStoreBufferNumbs": "0",
 		"remainHowManyDataToFlush":        byteText(st.CommitLogMax - st.Flushed),
-		"timerReadBehind":                 "0",
-		"timerOffsetBehind":               "0",
-		"timerCongestNum":                 "0",
-		"timerEnqueueTps":                 "0.0",
-		"timerDequeueTps":                 "0.0",
 	}
 	maps.Copy(info, b.diskInfo())
 	return info

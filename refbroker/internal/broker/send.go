@@ -163,22 +163,40 @@ func (c *sendCall) putOne() (int32, string) {
 	if c.props.transaction() && !(m.ReconsumeTimes > 0 && c.props.delay > 0) {
 		return protocol.RespNoPermission, "the broker[" + cfg.BrokerIP1 + "] sending transaction message is forbidden"
 	}
-	if c.props.timer && c.props.delay <= 0 {
-		return protocol.RespSystemError, "accurate timer message is not enabled, timerWheelEnable is false"
-	}
 	c.props.capDelay(c.b.schedule.maxLevel())
 	c.text = c.props.appendStored(c.text[:0], cfg)
 	if c.props.uniqKey == "" {
 		from := len(c.text) - 1 - protocol.UniqKeyLen
 		c.props.uniqKey = alias(c.text[from : len(c.text)-1])
 	}
-	if c.props.delay > 0 {
-		c.text = c.b.schedule.divert(m, c.text, c.props.delay)
+	if code, remark := c.divert(m); code != protocol.RespSuccess {
+		return code, remark
 	}
 	m.Properties = alias(c.text)
 	c.out.TransactionID = c.props.uniqKey
 	c.res = c.b.store.Stage(m)
 	return c.outcome()
+}
+
+// divert sends a message that is to be delivered later to where it waits.
+func (c *sendCall) divert(m *protocol.Message) (int32, string) {
+	if c.props.delay > 0 {
+		c.text = c.b.schedule.divert(m, c.text, c.props.delay)
+		return protocol.RespSuccess, ""
+	}
+	if !c.props.timer {
+		return protocol.RespSuccess, ""
+	}
+	topic := m.Topic
+	text, out, status := c.b.divertTimer(&c.props.when, m, c.text)
+	if status != store.PutOK {
+		return c.b.refusal(status)
+	}
+	c.text = text
+	if out > 0 {
+		c.out.RecallHandle = c.b.recallHandleOf(topic, c.props.uniqKey, out)
+	}
+	return protocol.RespSuccess, ""
 }
 
 // fill makes the message out of the request, without its properties.
@@ -307,6 +325,22 @@ func (b *Broker) refusal(s store.Status) (int32, string) {
 		return protocol.RespSystemBusy, "[PC_SYNCHRONIZED]broker busy, start flow control for a while"
 	case store.InSyncReplicasNotEnough:
 		return protocol.RespSystemError, "in-sync replicas not enough"
+	}
+	return timerRefusal(b.config(), s)
+}
+
+// timerRefusal returns code and remark of a message that the timer does not take.
+func timerRefusal(cfg *Config, s store.Status) (int32, string) {
+	switch s {
+	case store.WheelTimerMsgIllegal:
+		return protocol.RespMessageIllegal, fmt.Sprintf("timer message illegal, the delay time should not be bigger than the max delay %dms; "+
+			"or if set del msg, the delay time should be bigger than the current time", cfg.TimerMaxDelaySec*1000)
+	case store.WheelTimerFlowControl:
+		n := cfg.TimerCongestNumEachSlot
+		return protocol.RespSystemError, fmt.Sprintf("timer message is under flow control, max num limit is %d or the current value is greater than %d "+
+			"and less than %d, trigger random flow control", 2*n, n, 2*n)
+	case store.WheelTimerNotEnable:
+		return protocol.RespSystemError, fmt.Sprintf("accurate timer message is not enabled, timerWheelEnable is %t", cfg.TimerWheelEnable)
 	}
 	return protocol.RespSystemError, s.String()
 }

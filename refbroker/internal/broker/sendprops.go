@@ -13,8 +13,9 @@ type sendProps struct {
 	uniqKey    string
 	keys       string
 	tran       string
-	delay      int // level
-	timer      bool
+	delay      int  // level
+	timer      bool // it has a property of the timer
+	when       timerCall
 	dirty      bool // some are not to be stored as they are
 	deadLetter bool
 	capped     bool // delay is not what the client wrote
@@ -34,6 +35,9 @@ func (p *sendProps) read(properties string) {
 			p.delay, _ = strconv.Atoi(value) // what is no number is no delay
 		case protocol.PropTimerDelaySec, protocol.PropTimerDelayMs, protocol.PropTimerDeliverMs:
 			p.timer = true
+			p.when.read(name, value)
+		case protocol.PropTimerOutMs, protocol.PropTimerDelUniqKey:
+			p.when.read(name, value)
 		case protocol.PropPopCK, protocol.PropMsgRegion, protocol.PropTraceOn, protocol.PropCluster:
 			p.dirty = true
 		}

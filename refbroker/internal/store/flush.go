@@ -24,8 +24,9 @@ type flusher struct {
 	failed func(error)
 	done   func() // something became durable
 	count  atomic.Int64
-	enter  func() error // makes the abort file durable, before the first flush is believed
-	inside bool         // enter was called
+	enter  func() error  // makes the abort file durable, before the first flush is believed
+	inside bool          // enter was called
+	hurry  chan struct{} // somebody wants everything flushed now
 
 	mu      sync.Mutex
 	waiting []waiting // by deadline
@@ -77,7 +78,7 @@ func (f *flusher) runSync(ctx context.Context) {
 func (f *flusher) runAsync(ctx context.Context) {
 	interval := time.NewTicker(ms(f.cfg.FlushIntervalCommitLog))
 	defer interval.Stop()
-	thorough := time.Now()
+	thorough, hurried := time.Now(), false
 	for {
 		f.bell.asleep.Store(!f.cfg.FlushCommitLogTimed && f.cfg.WakeFlushWhenPutMessage)
 		select {
@@ -85,8 +86,13 @@ func (f *flusher) runAsync(ctx context.Context) {
 			return
 		case <-interval.C:
 		case <-f.bell.rung:
+		case <-f.hurry:
+			hurried = true
 		}
 		least := f.cfg.FlushCommitLogLeastPages
+		if hurried {
+			least, hurried = 0, false
+		}
 		if time.Since(thorough) >= ms(f.cfg.FlushCommitLogThoroughInterval) {
 			least, thorough = 0, time.Now()
 		}
@@ -94,6 +100,14 @@ func (f *flusher) runAsync(ctx context.Context) {
 		if f.dirty() && pages >= int64(least) {
 			f.once()
 		}
+	}
+}
+
+// urge has ASYNC_FLUSH flush at once.
+func (f *flusher) urge() {
+	select {
+	case f.hurry <- struct{}{}:
+	default:
 	}
 }
 

@@ -179,7 +179,7 @@ func (s *Store) build(opt *Options) {
 	}
 	s.log.written = s.wroteLog
 	s.flush = &flusher{
-		cfg: &s.cfg, log: s.log, bell: newBell(), failed: s.fail,
+		cfg: &s.cfg, log: s.log, bell: newBell(), failed: s.fail, hurry: make(chan struct{}, 1),
 		broken: func() bool { return s.broken.Load() != nil },
 		done:   s.wakeDispatch,
 		enter: func() error {

@@ -82,12 +82,16 @@ const (
 	PageCacheBusy
 	UnknownError
 	InSyncReplicasNotEnough
+	WheelTimerFlowControl // this and the next two come from the broker
+	WheelTimerMsgIllegal
+	WheelTimerNotEnable
 )
 
 var statusNames = [...]string{
 	"PUT_OK", "FLUSH_DISK_TIMEOUT", "FLUSH_SLAVE_TIMEOUT", "SLAVE_NOT_AVAILABLE", "SERVICE_NOT_AVAILABLE",
 	"CREATE_MAPPED_FILE_FAILED", "MESSAGE_ILLEGAL", "PROPERTIES_SIZE_EXCEEDED", "OS_PAGE_CACHE_BUSY",
 	"UNKNOWN_ERROR", "IN_SYNC_REPLICAS_NOT_ENOUGH",
+	"WHEEL_TIMER_FLOW_CONTROL", "WHEEL_TIMER_MSG_ILLEGAL", "WHEEL_TIMER_NOT_ENABLE",
 }
 
 // String returns Java's name of the status.

@@ -1,0 +1,236 @@
+package timer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"rmqbench/refbroker/internal/store"
+	"rmqbench/refbroker/protocol"
+)
+
+// recover brings timer log, wheel and offset together, after any kind of stop.
+// fresh says that the wheel was not there: it is made from the whole log then.
+func (t *Timer) recover(fresh bool) error {
+	c := &t.checkpoint
+	t.doubtUntil = t.opt.Store.LastStoreTime()
+	t.writeTime = t.floor(t.now())
+	if err := t.wheel.load(c.LastReadTimeMs); err != nil {
+		return err
+	}
+	r := recovery{t: t, from: t.units.min()}
+	if !fresh {
+		r.from = t.revisedFrom(c.LastTimerLogFlushPos)
+	}
+	if err := r.findEnd(); err != nil {
+		return err
+	}
+	if err := r.revise(); err != nil {
+		return err
+	}
+	t.flushed = r.end
+	t.setOffset(&r)
+	if err := r.findKnown(); err != nil {
+		return err
+	}
+	t.readTime = t.wheel.next(t.floor(c.LastReadTimeMs), t.writeTime)
+	t.passed = t.readTime
+	c.LastTimerLogFlushPos, c.LastReadTimeMs = t.flushed, t.readTime
+	c.LastTimerQueueOffset, c.MasterTimerQueueOffset = t.next, t.next
+	return nil
+}
+
+// revisedFrom returns where to read the timer log from: the start of the file
+// that holds what is a file's length before the checkpoint, as Java does.
+func (t *Timer) revisedFrom(flushed int64) int64 {
+	at := max(flushed-t.units.fileSize, t.units.min())
+	if f := t.units.find(at); f != nil {
+		return f.base
+	}
+	return t.units.min()
+}
+
+type recovery struct {
+	t     *Timer
+	from  int64
+	end   int64 // of the log
+	last  unit
+	found bool // there is a last unit
+}
+
+// findEnd looks for the end of the log: the first thing that is no unit, or is
+// one of a message that the commit log does not have any more. It cuts there.
+func (r *recovery) findEnd() error {
+	t := r.t
+	limit := t.opt.Store.MaxPhysical()
+	lost := 0
+	end, err := t.units.scan(r.from, func(_ int64, u unit) bool {
+		if u.phys+int64(u.size) > limit {
+			lost++
+			return false
+		}
+		r.last, r.found = u, true
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	r.end = end
+	if lost > 0 {
+		t.log.Warn("timer log is cut where it has messages that the commit log lost", "position", end, "commitLogEnd", limit)
+	}
+	if end < t.checkpoint.LastTimerLogFlushPos && lost == 0 {
+		t.log.Error("timer log is damaged and cut; what it had behind is taken from the commit log as far as the checkpoint allows",
+			"position", end, "checkpoint", t.checkpoint.LastTimerLogFlushPos)
+	}
+	return t.units.cut(end)
+}
+
+// revise brings the slots in line with the log: chains of slots that go beyond
+// its end are made again, and units that no slot knows are added.
+func (r *recovery) revise() error {
+	w := r.t.wheel
+	from := r.from
+	w.each(0, func(ms int64, s slot) {
+		if s.last >= r.end {
+			if s.first >= 0 && s.first < r.end {
+				from = min(from, s.first)
+			}
+			w.put(ms, slot{first: -1, last: -1, magic: s.magic})
+		}
+	})
+	if from < r.t.units.min() {
+		from = r.t.units.min()
+	}
+	oldest := r.t.checkpoint.LastReadTimeMs
+	_, err := r.t.units.scan(from, func(pos int64, u unit) bool {
+		ms := u.due()
+		if ms < oldest || w.laterThan(ms, pos) {
+			return true
+		}
+		w.add(ms, pos, u.deletes())
+		return true
+	})
+	return err
+}
+
+// laterThan reports whether the slot at the place of a time has a unit at pos
+// or behind it already, be it of that time or of another.
+func (w *wheel) laterThan(ms, pos int64) bool {
+	b := w.raw(ms)
+	if b == nil || be.Uint64(b) == 0 {
+		return false
+	}
+	return decodeSlot(b).last >= pos
+}
+
+// setOffset finds the place in the timer topic: behind the message of the last
+// unit, but not behind what the checkpoint says, because Java delivers what is
+// due in no order.
+func (t *Timer) setOffset(r *recovery) {
+	next := t.checkpoint.LastTimerQueueOffset
+	if r.found {
+		if at, ok := t.offsetOf(&r.last); ok {
+			next = at + 1
+		}
+	}
+	next = min(next, t.checkpoint.MasterTimerQueueOffset)
+	least, most := t.opt.Store.MinOffset(Topic, 0), t.opt.Store.MaxOffset(Topic, 0)
+	if next < least || next > most {
+		t.log.Warn("timer starts elsewhere in its topic than saved", "saved", next, "min", least, "max", most)
+	}
+	t.next = max(least, min(next, most))
+}
+
+// offsetSearch is how far the offset in a message may be off, as Java allows.
+const offsetSearch = 20_000
+
+// offsetOf returns the offset of a unit's message in the timer topic.
+func (t *Timer) offsetOf(u *unit) (int64, bool) {
+	var m protocol.Message
+	err := t.opt.Store.Lookup(u.phys, func(record []byte) error {
+		_, err := protocol.DecodeMessage(record, &m)
+		return err
+	})
+	if err != nil || m.Topic != Topic {
+		return 0, false
+	}
+	for at := m.QueueOffset; at >= 0 && at > m.QueueOffset-offsetSearch; at-- {
+		if phys, _, _, ok := t.opt.Store.ConsumeQueueUnit(Topic, 0, at); ok && phys == u.phys {
+			return at, true
+		}
+	}
+	return 0, false
+}
+
+// findKnown collects the messages from the offset on that the log has already.
+func (r *recovery) findKnown() error {
+	t := r.t
+	first, _, _, ok := t.opt.Store.ConsumeQueueUnit(Topic, 0, t.next)
+	if !ok {
+		return nil
+	}
+	_, err := t.units.scan(r.from, func(_ int64, u unit) bool {
+		if u.phys >= first {
+			t.known = append(t.known, u.phys)
+		}
+		return true
+	})
+	slices.Sort(t.known)
+	t.known = slices.Compact(t.known)
+	return err
+}
+
+// isKnown reports whether the timer log has a message already, and forgets what
+// is before it.
+func (t *Timer) isKnown(phys int64) bool {
+	i, found := slices.BinarySearch(t.known, phys)
+	t.known = t.known[i:]
+	if len(t.known) == 0 {
+		t.known = nil
+	}
+	return found
+}
+
+// deliveredBefore reports whether a message was delivered before the start, as
+// far as the index knows.
+func (t *Timer) deliveredBefore(c *call) bool {
+	if c.out > t.doubtUntil || c.uniqKey == "" {
+		return false
+	}
+	topic := c.realTopic
+	if c.roll {
+		topic = Topic
+	}
+	found := false
+	const margin = 2000 // the index knows seconds
+	t.opt.Store.QueryKeys(topic, c.uniqKey, 64, c.slot-margin, t.doubtUntil+margin, func(record []byte) {
+		var m protocol.Message
+		if _, err := protocol.DecodeMessage(record, &m); err != nil || m.Topic != topic {
+			return
+		}
+		found = found || c.isCopy(&m)
+	})
+	return found
+}
+
+// errGone says that a record of the timer topic is not in the commit log.
+var errGone = errors.New("the message is not in the commit log any more")
+
+// read fetches a message of the timer topic; it is valid after the call.
+func (t *Timer) read(phys int64, size int32, m *protocol.Message) error {
+	err := t.opt.Store.Lookup(phys, func(record []byte) error {
+		own := slices.Clone(record)
+		_, err := protocol.DecodeMessage(own, m)
+		return err
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return errGone
+	case err != nil:
+		return fmt.Errorf("read the message at %d: %w", phys, err)
+	case m.Topic != Topic || m.StoreSize != size && m.StoreSize != 0:
+		return fmt.Errorf("%w: at %d is a message of %s", errGone, phys, m.Topic)
+	}
+	return nil
+}
