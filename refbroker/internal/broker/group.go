@@ -48,8 +48,12 @@ func newGroups(fs vfs.FS, cfg func() *Config) *groups {
 // get returns a group, nil if there is none.
 func (g *groups) get(name string) *protocol.SubscriptionGroupConfig {
 	g.mu.RLock()
-	defer g.mu.RUnlock()
-	return g.table[name]
+	found := g.table[name]
+	g.mu.RUnlock()
+	if found == nil {
+		return lightGroup(name, g.cfg())
+	}
+	return found
 }
 
 // find returns a group, created if the broker does that; else nil.
@@ -98,11 +102,13 @@ func (g *groups) change(f func() bool) {
 
 // update creates or replaces groups.
 func (g *groups) update(all ...protocol.SubscriptionGroupConfig) {
-	g.change(func() bool {
+	g.change(func() (changed bool) {
 		for _, c := range all {
-			g.table[c.GroupName] = &c
+			if lightGroup(c.GroupName, g.cfg()) == nil {
+				g.table[c.GroupName], changed = &c, true
+			}
 		}
-		return len(all) > 0
+		return changed
 	})
 }
 

@@ -32,6 +32,8 @@ func parseOffsetKey(s string) (offsetKey, bool) {
 //	pulled     where its next pull starts; for statistics, in memory only
 //	reset      where an operator sent it: answers queries, hides commits, and is
 //	           taken by the next pull; in memory only
+//	light      committed offsets of light message queues, see lightqueue.go; nil
+//	           without enableLmq
 type offsets struct {
 	fs   vfs.FS
 	path string
@@ -41,21 +43,26 @@ type offsets struct {
 	committed map[offsetKey]map[int32]int64
 	pulled    map[offsetKey]map[int32]int64
 	reset     map[offsetKey]map[int32]int64
+	light     map[offsetKey]int64
 	version   protocol.DataVersion
 	commits   int64
 	dirty     bool
 }
 
 func newOffsets(fs vfs.FS, cfg *Config) *offsets {
-	return &offsets{
+	o := &offsets{
 		fs:        fs,
-		path:      filepath.Join(cfg.configDir(), "consumerOffset.json"),
+		path:      filepath.Join(cfg.configDir(), offsetFile),
 		step:      max(cfg.ConsumerOffsetVersionStep, 1),
 		committed: map[offsetKey]map[int32]int64{},
 		pulled:    map[offsetKey]map[int32]int64{},
 		reset:     map[offsetKey]map[int32]int64{},
 		version:   protocol.DataVersion{Timestamp: time.Now().UnixMilli()},
 	}
+	if cfg.EnableLmq {
+		o.path, o.light = filepath.Join(cfg.configDir(), lmqOffsetFile), map[offsetKey]int64{}
+	}
+	return o
 }
 
 func put(table map[offsetKey]map[int32]int64, k offsetKey, queue int32, offset int64) {
@@ -71,8 +78,12 @@ func put(table map[offsetKey]map[int32]int64, k offsetKey, queue int32, offset i
 func (o *offsets) commit(k offsetKey, queue int32, offset int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	put(o.committed, k, queue, offset)
 	o.dirty = true
+	if o.isLight(k) {
+		o.light[k.clone()] = offset
+		return
+	}
+	put(o.committed, k, queue, offset)
 	if o.commits++; o.commits%o.step == 0 {
 		o.version.Next(o.version.StateVersion, time.Now().UnixMilli())
 	}
@@ -90,6 +101,9 @@ func (o *offsets) query(k offsetKey, queue int32) int64 {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	if at, ok := o.reset[k][queue]; ok {
+		return at
+	}
+	if at, ok := o.light[k]; ok {
 		return at
 	}
 	if at, ok := o.committed[k][queue]; ok {
@@ -157,6 +171,11 @@ func (o *offsets) ofGroup(group string) map[string]map[int32]int64 {
 			topics[k.topic] = maps.Clone(queues)
 		}
 	}
+	for k, at := range o.light {
+		if k.group == group {
+			topics[k.topic] = map[int32]int64{0: at}
+		}
+	}
 	return topics
 }
 
@@ -177,6 +196,9 @@ func (o *offsets) groupsOf(topic string) []string {
 func (o *offsets) committedOf(k offsetKey) map[int32]int64 {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
+	if at, ok := o.light[k]; ok {
+		return map[int32]int64{0: at}
+	}
 	return maps.Clone(o.committed[k])
 }
 
@@ -199,10 +221,11 @@ func (o *offsets) drop(match func(offsetKey) bool) {
 	for _, table := range []map[offsetKey]map[int32]int64{o.committed, o.pulled, o.reset} {
 		maps.DeleteFunc(table, func(k offsetKey, _ map[int32]int64) bool { return match(k) })
 	}
+	maps.DeleteFunc(o.light, func(k offsetKey, _ int64) bool { return match(k) })
 	o.dirty = true
 }
 
-// file returns the committed offsets as consumerOffset.json has them.
+// file returns the committed offsets as the file has them.
 func (o *offsets) file() protocol.ConsumerOffsetTable {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
@@ -211,6 +234,7 @@ func (o *offsets) file() protocol.ConsumerOffsetTable {
 	for k, queues := range o.committed {
 		f.OffsetTable[k.String()] = maps.Clone(queues)
 	}
+	f.LmqOffsetTable = o.lightTable()
 	return f
 }
 
@@ -233,18 +257,30 @@ func (o *offsets) save() error {
 	return nil
 }
 
-// load reads the file.
+// load reads the file. A broker that has had no light message queues so far has
+// its offsets in the other file.
 func (o *offsets) load() error {
-	return loadJSON(o.fs, o.path, func(f *protocol.ConsumerOffsetTable) {
+	found, err := o.loadFrom(o.path)
+	if err == nil && !found && o.light != nil {
+		_, err = o.loadFrom(filepath.Join(filepath.Dir(o.path), offsetFile))
+	}
+	return err
+}
+
+func (o *offsets) loadFrom(path string) (found bool, err error) {
+	err = loadJSON(o.fs, path, func(f *protocol.ConsumerOffsetTable) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
+		found = true
 		for name, queues := range f.OffsetTable {
 			if k, ok := parseOffsetKey(name); ok && queues != nil {
 				o.committed[k] = queues
 			}
 		}
+		o.takeLight(f.LmqOffsetTable)
 		if f.DataVersion != nil {
 			o.version = *f.DataVersion
 		}
 	})
+	return found, err
 }

@@ -118,8 +118,12 @@ func (t *topics) systemTopics() []string { return slices.Sorted(maps.Keys(t.syst
 // get returns a topic, nil if there is none.
 func (t *topics) get(name string) *topic {
 	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.table[name]
+	found := t.table[name]
+	t.mu.RUnlock()
+	if found == nil {
+		return lightTopic(name, t.cfg())
+	}
+	return found
 }
 
 // hasBatchQueues reports whether a topic has batch consume queues.
@@ -199,7 +203,9 @@ func (t *topics) ensure(name string, queues, perm int32, order bool, sysFlag int
 func (t *topics) update(all ...protocol.TopicConfig) {
 	t.change(func() (names []string, changed bool) {
 		for _, c := range all {
-			names = append(names, t.place(c).TopicName)
+			if lightTopic(c.TopicName, t.cfg()) == nil {
+				names = append(names, t.place(c).TopicName)
+			}
 		}
 		return names, len(names) > 0
 	})
