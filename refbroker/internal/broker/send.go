@@ -256,6 +256,9 @@ func (c *sendCall) putBatch() (int32, string) {
 		return protocol.RespMessageIllegal, illegalMessage(cfg)
 	}
 	c.out.TransactionID = c.props.uniqKey
+	if c.topic.batchCQ && c.props.uniqKey != "" {
+		return c.putInner(queue)
+	}
 	c.text = c.props.appendCommon(c.text[:0], cfg)
 	common := len(c.text)
 	c.batch = c.batch[:0]

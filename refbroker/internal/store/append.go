@@ -48,16 +48,24 @@ func (s *Store) Append(m *protocol.Message) PutResult {
 // used again, but nothing may be told to anybody before Settle, which has to
 // follow. Between them the sender can stage more, to be written with it.
 func (s *Store) Stage(m *protocol.Message) (res PutResult) {
-	if status := s.check(m); status != PutOK {
+	status := s.check(m)
+	var later *late
+	if status == PutOK {
+		later, status = s.late(m)
+	}
+	if status != PutOK {
 		return s.refuse(status)
 	}
 	buf := buffers.Get().(*buffer)
 	defer buf.free()
 	s.encode(buf, m)
-	if len(buf.b) > s.cfg.MaxMessageSize+recordSlack || int64(len(buf.b)+blankSize) > s.cfg.MappedFileSizeCommitLog {
+	if later != nil {
+		later.propsAt = len(buf.b) - len(m.Properties) - 2
+	}
+	if len(buf.b) > s.cfg.MaxMessageSize+recordSlack || int64(len(buf.b)+blankSize)+later.atMost() > s.cfg.MappedFileSizeCommitLog {
 		return s.refuse(MessageIllegal)
 	}
-	s.stage(encoded{bytes: buf.b}, m, &res)
+	s.stage(encoded{bytes: buf.b, late: later}, m, &res)
 	if res.Status == PutOK {
 		m.QueueOffset, m.PhysicalOffset = res.QueueOffset, res.PhysicalOffset
 		m.StoreTimestamp, m.StoreSize = res.StoreTimestamp, res.Size
@@ -85,6 +93,9 @@ func (s *Store) StageBatch(ms []protocol.Message) (res PutResult) {
 	for i := range ms {
 		m := &ms[i]
 		status := s.check(m)
+		if status == PutOK && s.contradicts(m) {
+			status = MessageIllegal
+		}
 		if status == PutOK && (m.Topic != ms[0].Topic || m.QueueID != ms[0].QueueID || m.SysFlag != ms[0].SysFlag) {
 			status = MessageIllegal
 		}
@@ -174,8 +185,11 @@ func (s *Store) encodeMore(buf *buffer, m *protocol.Message) {
 func (s *Store) stage(e encoded, m *protocol.Message, res *PutResult) {
 	kind := m.SysFlag & protocol.SysFlagTransaction
 	plain := kind == 0 || kind == protocol.SysFlagCommit
-	err := s.log.stage(e, s.queues.get(m.Topic, m.QueueID), plain, res)
+	err := errQueueGone
 	for errors.Is(err, errQueueGone) {
+		if e.late != nil {
+			e.late.find(s.queues)
+		}
 		err = s.log.stage(e, s.queues.get(m.Topic, m.QueueID), plain, res)
 	}
 	if err != nil {

@@ -125,6 +125,7 @@ func (l *commitLog) find(offset int64) *logFile {
 type encoded struct {
 	bytes  []byte
 	starts []int // where each record but the first begins; nil for a single one
+	late   *late // what is still to be added to a single record; nil for nothing
 }
 
 // write puts b at an offset of the log. What a failed write may have left

@@ -27,6 +27,8 @@ type Config struct {
 	EnableConsumeQueueExt           bool  `conf:"enableConsumeQueueExt"`
 	MappedFileSizeConsumeQueueExt   int64 `conf:"mappedFileSizeConsumeQueueExt"`
 	BitMapLengthConsumeQueueExt     int   `conf:"bitMapLengthConsumeQueueExt"` // bits expected of Options.BitMap
+	EnableLmq                       bool  `conf:"enableLmq"`
+	EnableMultiDispatch             bool  `conf:"enableMultiDispatch"`
 	EnableCalcFilterBitMap          bool  `conf:"enableCalcFilterBitMap"`
 	MapperFileSizeBatchConsumeQueue int64 `conf:"mapperFileSizeBatchConsumeQueue"` // rounded up to whole units of 46
 

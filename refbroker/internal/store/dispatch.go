@@ -34,6 +34,8 @@ type dispatcher struct {
 	logger  *slog.Logger
 	arrived func(Arrival)                         // nil during recovery
 	bitMap  func(topic, properties string) []byte // nil: no bits of filters
+	multi   bool                                  // records go to the queues of INNER_MULTI_DISPATCH too
+	lmq     bool                                  // of which the light ones have id 0
 
 	pause time.Duration // between attempts to write
 	limit func() int64  // readers may see the log before it
@@ -143,7 +145,7 @@ func (d *dispatcher) parse(ctx context.Context, b []byte) {
 }
 
 // indexed are the properties of a record that queues and index go by.
-type indexed struct{ tags, keys, uniqKey, delay, innerNum, innerBase string }
+type indexed struct{ tags, keys, uniqKey, delay, innerNum, innerBase, multi, multiOffsets string }
 
 func (p *indexed) read(properties string) {
 	*p = indexed{}
@@ -167,6 +169,10 @@ func (p *indexed) read(properties string) {
 			p.innerNum = value
 		case protocol.PropInnerBase:
 			p.innerBase = value
+		case protocol.PropInnerMultiDispatch:
+			p.multi = value
+		case protocol.PropInnerMultiQueueOff:
+			p.multiOffsets = value
 		}
 	}
 }
@@ -207,6 +213,17 @@ func (d *dispatcher) enqueue(ctx context.Context, m *protocol.Message, q *queue,
 	if d.bitMap != nil {
 		ext.BitMap = d.bitMap(q.topic, m.Properties)
 	}
+	if err := d.put(ctx, m, q, u, &ext); err != nil {
+		return err
+	}
+	if d.multi && p.multi != "" && p.multiOffsets != "" && allowsLMQ(m.Topic) {
+		return d.toOthers(ctx, m, u, p)
+	}
+	return nil
+}
+
+// put gives a unit to a queue, and notes that there is something new.
+func (d *dispatcher) put(ctx context.Context, m *protocol.Message, q *queue, u unit, ext *ExtUnit) error {
 	added, err := q.add(u, ext)
 	if err != nil {
 		added, err = d.insistUnit(ctx, err, q, u, ext)
@@ -218,14 +235,40 @@ func (d *dispatcher) enqueue(ctx context.Context, m *protocol.Message, q *queue,
 		q.touched = true
 		d.touched = append(d.touched, q)
 	}
-	if d.arrived != nil {
-		a := Arrival{
-			Topic: q.topic, Queue: q.id, Offset: q.ahead, TagsCode: u.tags, StoreTime: m.StoreTimestamp, Properties: m.Properties,
+	if d.arrived == nil {
+		return nil
+	}
+	a := Arrival{
+		Topic: q.topic, Queue: q.id, Offset: q.ahead, TagsCode: u.tags, StoreTime: m.StoreTimestamp, Properties: m.Properties,
+	}
+	if ext != nil && ext.BitMap != nil {
+		a.Ext = &ExtUnit{Tags: ext.Tags, StoreTime: ext.StoreTime, BitMap: ext.BitMap}
+	}
+	d.arrivals = append(d.arrivals, a)
+	return nil
+}
+
+// toOthers gives the unit of a record to the queues that it names besides its
+// own. A name with a slash, and one without an offset, is left out.
+func (d *dispatcher) toOthers(ctx context.Context, m *protocol.Message, u unit, p *indexed) error {
+	names, offsets := strings.Split(p.multi, lmqSeparator), strings.Split(p.multiOffsets, lmqSeparator)
+	if len(names) != len(offsets) {
+		d.logger.Error("a record names queues and other offsets", "topic", m.Topic, "at", u.phys, "queues", p.multi, "offsets", p.multiOffsets)
+		return nil
+	}
+	for i, name := range names {
+		offset, err := strconv.ParseInt(offsets[i], 10, 64)
+		if err != nil || offset < 0 || name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
+			continue
 		}
-		if ext.BitMap != nil {
-			a.Ext = &ExtUnit{Tags: ext.Tags, StoreTime: ext.StoreTime, BitMap: ext.BitMap}
+		id := m.QueueID
+		if d.lmq && strings.HasPrefix(name, lmqPrefix) {
+			id = lmqQueue
 		}
-		d.arrivals = append(d.arrivals, a)
+		u.base = offset
+		if err := d.put(ctx, m, d.queues.get(name, id), u, nil); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -279,7 +322,7 @@ func (d *dispatcher) insist(ctx context.Context, err error, do func() error) err
 	return nil
 }
 
-func (d *dispatcher) insistUnit(ctx context.Context, err error, q *queue, u unit, ext ExtUnit) (added bool, _ error) {
+func (d *dispatcher) insistUnit(ctx context.Context, err error, q *queue, u unit, ext *ExtUnit) (added bool, _ error) {
 	err = d.insist(ctx, err, func() (err error) {
 		added, err = q.add(u, ext)
 		return err

@@ -79,18 +79,29 @@ func (l *commitLog) stage(e encoded, q *queue, plain bool, res *PutResult) error
 	}
 	defer l.mu.Unlock()
 	n := int64(len(e.bytes))
-	f, err := l.room(q, n)
+	f, err := l.room(q, n+e.late.atMost())
+	if err == nil && e.late != nil && e.late.gone() {
+		err = errQueueGone
+	}
 	if err != nil {
 		l.counts.failed++
 		return err
 	}
+	count := 1 + len(e.starts)
+	if e.late != nil {
+		e.bytes, count = e.late.fill(e.bytes, q, plain), e.late.count
+		n = int64(len(e.bytes))
+	}
 	l.storeTime = max(l.storeTime, now.UnixMilli())
-	*res = PutResult{PhysicalOffset: l.staged, StoreTimestamp: l.storeTime, Size: int32(n), Count: 1 + len(e.starts)}
+	*res = PutResult{PhysicalOffset: l.staged, StoreTimestamp: l.storeTime, Size: int32(n), Count: count}
 	g := l.join(f, began)
 	if plain {
 		res.QueueOffset = q.next
 		q.next += int64(res.Count)
 		g.taken = append(g.taken, taken{q, int64(res.Count)})
+	}
+	if e.late != nil {
+		e.late.take(g)
 	}
 	l.take(g, e, plain, res)
 	return nil

@@ -253,8 +253,9 @@ func (q *queue) unit(n int64) (unit, error) {
 // The log is the truth. A record that the queue already has is skipped. The
 // first one of an empty queue decides where it starts. Offset 0 in a queue that
 // has units means that the topic was deleted and made again after those.
-// Another offset than the next one is kept in its order, as in Java.
-func (q *queue) add(u unit, ext ExtUnit) (bool, error) {
+// Another offset than the next one is kept in its order, as in Java. With ext
+// nil the unit gets no extension.
+func (q *queue) add(u unit, ext *ExtUnit) (bool, error) {
 	if u.end() <= q.maxPhys || u.phys < q.since {
 		return false, nil
 	}
@@ -269,8 +270,8 @@ func (q *queue) add(u unit, ext ExtUnit) (bool, error) {
 			return false, err
 		}
 	}
-	if q.ext != nil {
-		u.tags = q.ext.add(&ext)
+	if q.ext != nil && ext != nil {
+		u.tags = q.ext.add(ext)
 	}
 	q.pending = q.kind.encode(q.pending, u)
 	q.maxPhys = u.end()

@@ -29,7 +29,7 @@
 //	queue.go      one consume queue              queues.go    all of them
 //	unit.go       units, simple and batch        unitfiles.go the files that hold them
 //	cqext.go      the extension of units         openfiles.go how many are open at once
-//	batchqueue.go batch queues by time
+//	batchqueue.go batch queues by time           late.go      what a record says of its place
 //	index.go      keys over index files          indexfile.go one index file
 //	recover.go    after a stop or a crash        get.go       reads by offset
 //	query.go      reads by time, key, position   checkpoint.go, json.go, config.go, types.go
@@ -175,7 +175,8 @@ func (s *Store) build(opt *Options) {
 	}
 	s.dispatch = &dispatcher{
 		log: s.log, queues: s.queues, index: s.index, levels: levels, logger: s.logger,
-		arrived: opt.Arrived, bitMap: s.bitMap(opt), limit: s.confirmed, bell: newBell(), pause: time.Second,
+		arrived: opt.Arrived, bitMap: s.bitMap(opt), multi: s.cfg.EnableMultiDispatch, lmq: s.cfg.EnableLmq,
+		limit: s.confirmed, bell: newBell(), pause: time.Second,
 	}
 	s.log.written = s.wroteLog
 	s.flush = &flusher{
