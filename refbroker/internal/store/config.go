@@ -61,7 +61,6 @@ type Config struct {
 	MaxFilterMessageSize              int   `conf:"maxFilterMessageSize"`          // bytes of consume queue scanned by one read
 
 	MessageDelayLevel string `conf:"messageDelayLevel"`
-	EnableLmq         bool   `conf:"enableLmq"` // offsets of light message queues are kept
 
 	// Disk protection, see disk.go. These may change while the store is open.
 	FileReservedTime                       int     `conf:"fileReservedTime"` // hours
