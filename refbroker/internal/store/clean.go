@@ -116,12 +116,22 @@ func (c *cleaner) cleanLog(ctx context.Context, cfg *Config) {
 			break
 		}
 	}
+	c.s.dropOldCuts(cutAge(cfg, &p))
 	if deleted == 0 && p.space {
 		c.s.logger.Warn("disk space is short and no commit log file may be deleted", "because", p.reason)
 	}
 	if deleted > 0 && c.expired != nil {
 		c.expired(c.s.log.min())
 	}
+}
+
+// cutAge is how old what was cut off the log may get: as old as the log itself,
+// and no age at all where a log file goes at any age.
+func cutAge(cfg *Config, p *diskPlan) time.Duration {
+	if p.atOnce {
+		return 1
+	}
+	return max(time.Duration(cfg.FileReservedTime)*time.Hour, 1)
 }
 
 // look gathers what the plan depends on.

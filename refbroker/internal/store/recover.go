@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"rmqbench/refbroker/internal/vfs"
 	"rmqbench/refbroker/protocol"
 )
 
@@ -28,6 +27,7 @@ type recovery struct {
 	time     int64 // its store time
 	records  int64
 	spoke    time.Time
+	aside    map[*logFile]string // files that are cut, and where they go
 }
 
 func (s *Store) recover(clean bool) error {
@@ -36,7 +36,7 @@ func (s *Store) recover(clean bool) error {
 		return s.forgetLog()
 	}
 	began := time.Now()
-	r := &recovery{s: s, clean: clean, spoke: began}
+	r := &recovery{s: s, clean: clean, spoke: began, aside: map[*logFile]string{}}
 	queueEnd := s.queues.maxPhys()
 	if clean {
 		r.dispatch = queueEnd
@@ -72,10 +72,8 @@ func (s *Store) forgetLog() error {
 		s.index.close()
 		s.index.files = nil
 	}
-	for _, dir := range append(s.queues.dirs(), s.path("index")) {
-		if err := vfs.RemoveAll(s.fs, dir); err != nil {
-			return fmt.Errorf("remove what belongs to a missing commit log: %w", err)
-		}
+	if err := s.keepFolders(append(s.queues.dirs(), s.path("index"))); err != nil {
+		return fmt.Errorf("move away what belongs to a missing commit log: %w", err)
 	}
 	return nil
 }
@@ -237,7 +235,10 @@ func (r *recovery) speak() {
 // settle makes r.at the end of everything.
 func (r *recovery) settle(first int64) error {
 	s := r.s
-	if err := s.log.truncate(r.at); err != nil {
+	if err := r.keepCut(); err != nil {
+		return err
+	}
+	if err := s.log.truncate(r.at, r.remove); err != nil {
 		return err
 	}
 	s.log.storeTime = r.time
@@ -272,16 +273,16 @@ func (r *recovery) settle(first int64) error {
 	return err
 }
 
-// truncate makes end the end of the log: later files are deleted, and the rest
-// of its file is made zero.
-func (l *commitLog) truncate(end int64) error {
+// truncate makes end the end of the log: later files are removed, newest first,
+// and the rest of its file is made zero.
+func (l *commitLog) truncate(end int64, remove func(*logFile) error) error {
 	files := *l.files.Load()
 	n := len(files)
 	for ; n > 1 && files[n-1].base > end; n-- {
-		files[n-1].release()
-		if err := l.fs.Remove(files[n-1].path); err != nil {
+		if err := remove(files[n-1]); err != nil {
 			return fmt.Errorf("truncate commit log: %w", err)
 		}
+		files[n-1].release()
 	}
 	kept := files[:n:n]
 	l.files.Store(&kept)
