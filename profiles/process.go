@@ -54,6 +54,7 @@ func childAttr() *syscall.SysProcAttr {
 type process struct {
 	node  Node
 	cmd   *exec.Cmd
+	began time.Time
 	log   *nodeLog
 	ended chan struct{} // closed when the process is gone; err is set then
 	err   error
@@ -71,6 +72,7 @@ func startProcess(s *spawner, node Node, argv, env []string) (*process, error) {
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = childAttr()
 	p.cmd.WaitDelay = time.Second // a grandchild that holds the pipe does not hold us
+	p.began = time.Now()
 	if err := s.start(p.cmd); err != nil {
 		_ = file.Close()
 		return nil, fmt.Errorf("starting %s: %w", node.Name, err)
@@ -92,6 +94,7 @@ func (p *process) awaitReady(ctx context.Context, bound time.Duration) error {
 	defer timer.Stop()
 	select {
 	case <-p.log.ready:
+		p.node.Boot = p.log.readyAt.Sub(p.began)
 		return nil
 	case <-p.ended:
 		return fmt.Errorf("%s did not start: %w; %s", p.node.Name, p.death(), p.log.quote(p.node.Log))
@@ -140,7 +143,8 @@ const tailLines = 6
 // remembers the last lines. When the file fails (a full disk) it reads on: a
 // node must not hang because nobody takes its output.
 type nodeLog struct {
-	ready chan struct{}
+	ready   chan struct{}
+	readyAt time.Time // set before ready is closed
 
 	mu      sync.Mutex
 	file    io.Writer
@@ -177,7 +181,7 @@ func (l *nodeLog) Write(b []byte) (int, error) {
 
 func (l *nodeLog) line(s string) {
 	if !l.isReady && strings.Contains(s, readyLine) {
-		l.isReady = true
+		l.isReady, l.readyAt = true, time.Now()
 		close(l.ready)
 	}
 	if strings.TrimSpace(s) == "" {

@@ -36,8 +36,9 @@ type Node struct {
 	Version string
 	PID     int // 0 for external nodes
 	Command string
-	Log     string // path of its captured output
-	Data    string // its data folder
+	Log     string        // path of its captured output
+	Data    string        // its data folder
+	Boot    time.Duration // from the start of its process to its ready line; 0 for external nodes
 }
 
 // Exit tells that a node's process ended although nobody asked it to.

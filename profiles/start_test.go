@@ -180,6 +180,9 @@ func TestStartAndStop(t *testing.T) {
 func checkGone(t *testing.T, c Cluster) {
 	t.Helper()
 	for _, n := range c.Nodes() {
+		if n.Boot <= 0 || n.Boot > time.Minute {
+			t.Errorf("%s took %s to boot", n.Name, n.Boot)
+		}
 		if running(n.PID) {
 			t.Errorf("%s (%d) still runs", n.Name, n.PID)
 		}

@@ -18,7 +18,7 @@ const limitReady = "limit listens on "
 
 // startLimit starts the server that only answers as a process of its own, so
 // that it shares the machine with the generator as a broker does.
-func startLimit(ctx context.Context) (*target, error) {
+func startLimit(ctx context.Context, _ *bench) (*target, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func startLimit(ctx context.Context) (*target, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	t := &target{name: "limit", results: map[shape][]result{}}
+	t := &target{name: limitName}
 	t.end = func() {
 		hold.Close() //nolint:errcheck // ends it
 		cmd.Wait()   //nolint:errcheck // its status says nothing
@@ -45,7 +45,7 @@ func startLimit(ctx context.Context) (*target, error) {
 		t.end()
 		return nil, fmt.Errorf("it did not get ready: %q: %w", line, err)
 	}
-	return t, t.connect(ctx, []string{strings.TrimSpace(strings.TrimPrefix(line, limitReady))}, false)
+	return t, t.connect([]string{strings.TrimSpace(strings.TrimPrefix(line, limitReady))})
 }
 
 // runLimit serves until standard input ends: it is the name server of one
@@ -61,11 +61,13 @@ func runLimit(out io.Writer) int {
 		r.Reply(&protocol.Command{Body: protocol.Marshal(route)})
 	})
 	s.Handle(protocol.CodeHeartBeat, func(r *remoting.Request) { r.Reply(&protocol.Command{}) })
-	s.Handle(protocol.CodeSendMessageV2, func(r *remoting.Request) {
-		resp := r.Response()
-		resp.Header = answer
-		r.Reply(resp)
-	}, remoting.Inline())
+	for _, code := range []int32{protocol.CodeSendMessageV2, protocol.CodeSendBatchMessage} {
+		s.Handle(code, func(r *remoting.Request) {
+			resp := r.Response()
+			resp.Header = answer
+			r.Reply(resp)
+		}, remoting.Inline())
+	}
 	bound, err := s.Listen("127.0.0.1:0")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "limit:", err)

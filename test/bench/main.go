@@ -1,21 +1,28 @@
-// Command bench compares the brokers: Go against Java, and both against a
-// server that only answers, on one machine, in one run, taking turns. It
-// prints medians and ratios as a Markdown table.
+// Command bench compares the brokers: Go against Java on one machine, in one
+// run, taking turns. It prints medians and ratios as a table.
 //
-//	go run ./test/bench                      Go, Java and the limit
-//	go run ./test/bench -java=false          without Java
-//	go run ./test/bench -rounds 5 -time 10s  longer
+//	go run ./test/bench                          every row
+//	go run ./test/bench -list                    which rows there are
+//	go run ./test/bench -rows 'sync*,pull-cold'  some of them
+//	go run ./test/bench -rounds 5 -turn 10s      longer
 //
-// The load is a closed loop over the wire driver: every producer keeps a fixed
-// number of sends in flight on a connection of its own. A closed loop measures
-// what a broker can do, not what its users would see: that is rmqbench's work.
+// Loads are closed loops over the wire driver: every connection keeps a fixed
+// number of requests in flight. A closed loop measures what a broker can do, not
+// what its users would see: that is rmqbench's work.
+//
+// Files:
+//
+//	rows.go    the rows, as data                 stage.go   setting up, warming, taking turns
+//	target.go  one broker, or what it is held against
+//	send.go    closed loops of sends             ask.go     closed loops of pulls and look-ups
+//	disk.go    the bare disk, the page cache     life.go    recovery, memory
+//	limit.go   a server that only answers        table.go   the table
 package main
 
 import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -27,13 +34,14 @@ import (
 
 // options are the flags.
 type options struct {
-	rounds int
-	time   time.Duration
-	warm   time.Duration
-	size   int
-	java   bool
-	flush  string
-	boots  int
+	rows     string
+	list     bool
+	rounds   int
+	turn     time.Duration
+	warm     time.Duration
+	java     bool
+	dir      string
+	markdown bool
 }
 
 func main() {
@@ -47,7 +55,7 @@ func main() {
 	}
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := compare(ctx, parse(), os.Stdout)
+	err := run(ctx, parse())
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -57,65 +65,43 @@ func main() {
 
 func parse() options {
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 3, "how often each target takes its turn")
-	flag.DurationVar(&o.time, "time", 5*time.Second, "measured time of one turn at one shape")
-	flag.DurationVar(&o.warm, "warm", 25*time.Second, "load before the first turn, for the JIT")
-	flag.IntVar(&o.size, "size", 1024, "body size in bytes")
+	flag.StringVar(&o.rows, "rows", "*", "which rows, names or patterns separated by commas")
+	flag.BoolVar(&o.list, "list", false, "list the rows and end")
+	flag.IntVar(&o.rounds, "rounds", 3, "how often each broker takes its turn at each row")
+	flag.DurationVar(&o.turn, "turn", 3*time.Second, "measured time of one turn, where a row has no end of its own")
+	flag.DurationVar(&o.warm, "warm", 20*time.Second, "load on the Java broker before its first turn, for the JIT")
 	flag.BoolVar(&o.java, "java", true, "compare with the Java broker")
-	flag.StringVar(&o.flush, "flush", "ASYNC_FLUSH", "flushDiskType of both brokers")
-	flag.IntVar(&o.boots, "boots", 5, "how often the Go broker is started to time its boot")
+	flag.StringVar(&o.dir, "dir", "", "folder for the brokers' data, on the disk to be measured (default: the temporary one)")
+	flag.BoolVar(&o.markdown, "markdown", false, "print the table as Markdown")
 	flag.Parse()
 	return o
 }
 
-// compare starts the targets, lets them take turns and prints what came out.
-func compare(ctx context.Context, o options, w io.Writer) error {
-	boots, err := timeBoots(ctx, o.boots)
+func run(ctx context.Context, o options) error {
+	chosen, err := choose(stages, o.rows)
 	if err != nil {
 		return err
 	}
-	targets, err := startTargets(ctx, o)
-	defer func() {
-		for _, t := range targets {
-			t.stop()
-		}
-	}()
-	if err != nil {
-		return err
+	if o.list {
+		listRows(os.Stdout, chosen)
+		return nil
 	}
-	for _, t := range targets {
-		fmt.Fprintf(os.Stderr, "warming %s\n", t.name)
-		if _, err := t.drive(ctx, warmShape, o.size, o.warm); err != nil {
-			return fmt.Errorf("warming %s: %w", t.name, err)
-		}
+	began := time.Now()
+	b := &bench{options: o}
+	if b.dir, err = os.MkdirTemp(o.dir, "bench-"); err != nil {
+		return fmt.Errorf("a folder for the brokers' data: %w; give one with -dir", err)
 	}
-	for round := range o.rounds {
-		if err := takeTurns(ctx, o, targets, round); err != nil {
-			return err
-		}
-	}
-	printTable(w, o, targets)
-	printMemory(w, targets)
-	printBoots(w, boots)
-	return nil
-}
-
-// takeTurns has every target measured once at every shape, forwards in even
-// rounds and backwards in odd ones, so that a drift of the machine hits all alike.
-func takeTurns(ctx context.Context, o options, targets []*target, round int) error {
-	for _, s := range shapes {
-		for i := range targets {
-			t := targets[i]
-			if round%2 == 1 {
-				t = targets[len(targets)-1-i]
-			}
-			r, err := t.drive(ctx, s, o.size, o.time)
-			if err != nil {
-				return fmt.Errorf("%s at %s: %w", t.name, s, err)
-			}
-			fmt.Fprintf(os.Stderr, "round %d %-6s %-5s %8.0f msg/s  p50 %s  p99 %s\n", round+1, s, t.name, r.rate, r.p50, r.p99)
-			t.results[s] = append(t.results[s], r)
+	defer os.RemoveAll(b.dir) //nolint:errcheck // temporary
+	var lines []line
+	for i := range chosen {
+		more, err := b.stage(ctx, &chosen[i])
+		lines = append(lines, more...)
+		if err != nil {
+			printTable(os.Stdout, o, lines) // what was measured is not lost
+			return fmt.Errorf("%s: %w", chosen[i].name, err)
 		}
 	}
+	printTable(os.Stdout, o, lines)
+	fmt.Fprintf(os.Stderr, "all of it took %s\n", time.Since(began).Round(time.Second))
 	return nil
 }

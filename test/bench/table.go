@@ -3,11 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 func median[T float64 | time.Duration](values []T) T {
@@ -19,86 +19,154 @@ func median[T float64 | time.Duration](values []T) T {
 	return (sorted[n/2] + sorted[(n-1)/2]) / 2
 }
 
-func (t *target) rate(s shape) float64 {
-	return median(each(t.results[s], func(r result) float64 { return r.rate }))
-}
-
-func (t *target) p50(s shape) time.Duration {
-	return median(each(t.results[s], func(r result) time.Duration { return r.p50 }))
-}
-
-func (t *target) p99(s shape) time.Duration {
-	return median(each(t.results[s], func(r result) time.Duration { return r.p99 }))
-}
-
-func (t *target) busy(s shape) int64 {
-	var sum int64
-	for _, r := range t.results[s] {
-		sum += r.busy
-	}
-	return sum
-}
-
-func each[T any](results []result, f func(result) T) []T {
+func each[T any](samples []sample, f func(sample) T) []T {
 	var out []T
-	for _, r := range results {
-		out = append(out, f(r))
+	for _, s := range samples {
+		out = append(out, f(s))
 	}
 	return out
 }
 
-// printTable prints the medians of the turns, Go's ratio to Java and its share of the limit.
-func printTable(w io.Writer, o options, targets []*target) {
-	byName := map[string]*target{}
-	for _, t := range targets {
-		byName[t.name] = t
-	}
-	fmt.Fprintf(w, "\n%d-byte bodies, %s, medians of %d turns of %s; connections × in flight on each\n\n", o.size, o.flush, o.rounds, o.time)
-	fmt.Fprintln(w, "| shape | target | msg/s | p50 | p99 | refused | rate / Java | p50 / Java | rate / limit |")
-	fmt.Fprintln(w, "|---|---|--:|--:|--:|--:|--:|--:|--:|")
-	for _, s := range shapes {
-		for _, t := range targets {
-			fmt.Fprintf(w, "| %s | %s | %.0f | %s | %s | %d | %s | %s | %s |\n", s, t.name, t.rate(s), t.p50(s), t.p99(s), t.busy(s),
-				ratio(t, byName["java"], func(t *target) float64 { return t.rate(s) }),
-				ratio(t, byName["java"], func(t *target) float64 { return float64(t.p50(s)) }),
-				ratio(t, byName["limit"], func(t *target) float64 { return t.rate(s) }))
-		}
+func (l *line) value(target string) float64 {
+	return median(each(l.samples[target], func(s sample) float64 { return s.value }))
+}
+
+func (l *line) p50(target string) time.Duration {
+	return median(each(l.samples[target], func(s sample) time.Duration { return s.p50 }))
+}
+
+func (l *line) p99(target string) time.Duration {
+	return median(each(l.samples[target], func(s sample) time.Duration { return s.p99 }))
+}
+
+// headings of the table; the last is text, the first too.
+var headings = []string{"row", "Go", "Java", "", "Go / Java", "p50", "p99", "of the limit", "note"}
+
+// cells are a line as text.
+func (l *line) cells() []string {
+	u := l.row.unit
+	return []string{
+		l.row.title, l.cell("go"), l.cell("java"), u.name, ratio(l.value("go"), l.value("java")),
+		pair(l.p50("go"), l.p50("java")), pair(l.p99("go"), l.p99("java")), ratio(l.value("go"), l.value(limitName)), l.note(),
 	}
 }
 
-func ratio(t, base *target, figure func(*target) float64) string {
-	if base == nil || base == t || figure(base) == 0 {
+func (l *line) cell(target string) string {
+	if len(l.samples[target]) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.2f", figure(t)/figure(base))
+	return number(l.value(target), l.row.unit.digits)
 }
 
-// printMemory prints what the brokers hold after the load: memory of their own
-// apart from the mapped files of the store, which are page cache.
-func printMemory(w io.Writer, targets []*target) {
-	fmt.Fprintf(w, "\n| broker | own memory (RssAnon) | mapped files (RssFile) |\n|---|--:|--:|\n")
-	for _, t := range targets {
-		if n, ok := t.broker(); ok {
-			fmt.Fprintf(w, "| %s | %d MB | %d MB |\n", t.name, statusKB(n.PID, "RssAnon")>>10, statusKB(n.PID, "RssFile")>>10)
+// note says where Go is not ahead, and what else the reader has to know.
+func (l *line) note() string {
+	var notes []string
+	g, j := l.value("go"), l.value("java")
+	if len(l.samples["java"]) > 0 && (g == j || g < j != l.row.unit.lower) {
+		notes = append(notes, "behind")
+	}
+	for _, name := range []string{"go", "java"} {
+		var refused int64
+		said := ""
+		for _, s := range l.samples[name] {
+			refused += s.refused
+			said = s.note
+		}
+		if refused > 0 {
+			notes = append(notes, fmt.Sprintf("%s refused %d", name, refused))
+		}
+		if said != "" {
+			notes = append(notes, name+" "+said)
+		}
+	}
+	return strings.Join(notes, "; ")
+}
+
+func ratio(a, b float64) string {
+	if a == 0 || b == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(a/b, 'f', 2, 64)
+}
+
+func pair(a, b time.Duration) string {
+	switch {
+	case a == 0 && b == 0:
+		return ""
+	case b == 0:
+		return short(a)
+	}
+	return short(a) + " / " + short(b)
+}
+
+// short writes a duration with three digits.
+func short(d time.Duration) string {
+	switch {
+	case d == 0:
+		return ""
+	case d < 10*time.Millisecond:
+		return strconv.FormatFloat(float64(d)/1e3, 'f', 0, 64) + " µs"
+	}
+	return strconv.FormatFloat(float64(d)/1e6, 'f', 1, 64) + " ms"
+}
+
+// number writes a figure with its thousands apart.
+func number(v float64, digits int) string {
+	s := strconv.FormatFloat(v, 'f', digits, 64)
+	whole, rest, _ := strings.Cut(s, ".")
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if rest != "" {
+		return whole + "." + rest
+	}
+	return whole
+}
+
+// printTable prints the medians of all rows, as text or as Markdown.
+func printTable(w io.Writer, o options, lines []line) {
+	rows := [][]string{headings}
+	for i := range lines {
+		rows = append(rows, lines[i].cells())
+	}
+	fmt.Fprintf(w, "\nMedians of %d turns of %s, Go and Java in turns on one machine; p50, p99: Go / Java.\n", o.rounds, o.turn)
+	fmt.Fprintf(w, "The Java broker (heap 2 GiB) was under load for %s first, because of its JIT; recovery, boot and memory are of fresh processes.\n", o.warm)
+	fmt.Fprint(w, "Limit: for SYNC_FLUSH a bare loop of pwrite and fdatasync, each with all that is in flight; for ASYNC_FLUSH a server that only answers.\n\n")
+	if o.markdown {
+		printMarkdown(w, rows)
+		return
+	}
+	printText(w, rows)
+}
+
+func printMarkdown(w io.Writer, rows [][]string) {
+	for i, cells := range rows {
+		fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
+		if i == 0 {
+			fmt.Fprintln(w, "|---|--:|--:|---|--:|--:|--:|--:|---|")
 		}
 	}
 }
 
-func statusKB(pid int, key string) int64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, key+":"); ok {
-			n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return n
+// printText prints the columns under each other; figures stand at the right.
+func printText(w io.Writer, rows [][]string) {
+	width := make([]int, len(headings))
+	for _, cells := range rows {
+		for i, c := range cells {
+			width[i] = max(width[i], utf8.RuneCountInString(c))
 		}
 	}
-	return 0
-}
-
-func printBoots(w io.Writer, boots []time.Duration) {
-	fmt.Fprintf(w, "\nGo broker, process start to `boot success` on an empty store: median %s of %d (slowest %s)\n",
-		median(boots).Round(time.Millisecond), len(boots), slices.Max(boots).Round(time.Millisecond))
+	for _, cells := range rows {
+		var b strings.Builder
+		for i, c := range cells {
+			space := strings.Repeat(" ", width[i]-utf8.RuneCountInString(c))
+			if i == 0 || i == 3 || i == len(cells)-1 {
+				b.WriteString(c + space)
+			} else {
+				b.WriteString(space + c)
+			}
+			b.WriteString("  ")
+		}
+		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+	}
 }

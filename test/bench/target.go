@@ -1,18 +1,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"rmqbench/profiles"
+	"rmqbench/refbroker/protocol"
+	"rmqbench/refbroker/remoting"
 	"rmqbench/workloads/driver"
 	"rmqbench/workloads/driver/wire"
 )
@@ -22,200 +22,159 @@ const (
 	benchQueues = 8
 )
 
-// target is one server under load.
+// target is one broker, or the limit.
 type target struct {
-	name    string
-	driver  driver.Driver
-	cluster profiles.Cluster // nil for the limit
-	end     func()
-	results map[shape][]result
+	name     string
+	dir      string // its data
+	settings map[string]string
+	cluster  profiles.Cluster // nil while it does not run
+	broker   profiles.Node
+	driver   driver.Driver
+	admin    driver.Admin
+	client   *remoting.Client // for questions beside the load
+	other    func(ctx context.Context, l load, length time.Duration) (sample, error)
+	end      func() // of the limit
+
+	history history
 }
 
-func (t *target) stop() {
-	if t.driver != nil {
-		t.driver.Close() //nolint:errcheck // the run is over
-	}
-	if t.end != nil {
-		t.end()
-	}
-}
-
-// startTargets starts the Go cluster, the Java one where wanted, and the limit.
-// What was started is returned with an error too, to be stopped.
-func startTargets(ctx context.Context, o options) ([]*target, error) {
-	names := []string{"go-single"}
-	if o.java {
-		names = append(names, "java-single")
-	}
-	var targets []*target
-	for _, name := range names {
-		t, err := startCluster(ctx, name, o)
-		if t != nil {
-			targets = append(targets, t)
-		}
-		if err != nil {
-			return targets, fmt.Errorf("starting %s: %w", name, err)
-		}
-	}
-	t, err := startLimit(ctx)
+// start starts the broker and its name server on the target's folder.
+func (t *target) start(ctx context.Context) error {
+	p, err := profiles.Load(t.name + "-single")
 	if err != nil {
-		return targets, fmt.Errorf("starting the limit: %w", err)
-	}
-	return append(targets, t), nil
-}
-
-func startCluster(ctx context.Context, profile string, o options) (*target, error) {
-	p, err := profiles.Load(profile)
-	if err != nil {
-		return nil, err
+		return err
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c, err := p.Start(ctx, profiles.Options{
-		Command:   []string{self, "node"},
-		Overrides: map[string]string{"flushDiskType": o.flush},
-		Notice:    func(s string) { fmt.Fprintln(os.Stderr, s) },
+	t.cluster, err = p.Start(ctx, profiles.Options{
+		Command: []string{self, "node"}, Data: t.dir, Overrides: t.settings,
+		Notice: func(string) {}, // the bench says itself that Java is warmed
 	})
 	if err != nil {
-		return nil, err
-	}
-	t := &target{name: strings.TrimSuffix(profile, "-single"), cluster: c, results: map[shape][]result{}}
-	t.end = func() {
-		over, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
-		c.Stop(over) //nolint:errcheck // the run is over
-	}
-	return t, t.connect(ctx, c.NameServers(), true)
-}
-
-func (t *target) connect(ctx context.Context, names []string, create bool) error {
-	d, err := wire.New(wire.Options{NameServers: names})
-	if err != nil {
 		return err
-	}
-	t.driver = d
-	if !create {
-		return nil
-	}
-	admin, err := wire.NewAdmin(wire.Options{NameServers: names})
-	if err != nil {
-		return err
-	}
-	return errors.Join(createTopic(ctx, admin), admin.Close())
-}
-
-// registerTimeout is how long a broker that says that it is ready may take to
-// register with its name server; Java's can take a while.
-const registerTimeout = 45 * time.Second
-
-func createTopic(ctx context.Context, admin driver.Admin) error {
-	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
-	defer cancel()
-	for {
-		_, err := admin.CreateTopic(ctx, benchTopic, benchQueues)
-		if !errors.Is(err, driver.ErrNoBroker) || wait(ctx, 100*time.Millisecond) != nil {
-			return err
-		}
-	}
-}
-
-// broker returns the broker's node.
-func (t *target) broker() (profiles.Node, bool) {
-	if t.cluster == nil {
-		return profiles.Node{}, false
 	}
 	for _, n := range t.cluster.Nodes() {
 		if n.Role == profiles.RoleBroker {
-			return n, true
+			t.broker = n
 		}
 	}
-	return profiles.Node{}, false
+	return t.connect(t.cluster.NameServers())
 }
 
-// timeBoots starts the Go broker n times on an empty store and returns how long
-// each took from the start of its process to its ready line.
-func timeBoots(ctx context.Context, n int) ([]time.Duration, error) {
-	var boots []time.Duration
-	for range n {
-		d, err := timeBoot(ctx)
+func (t *target) connect(names []string) (err error) {
+	t.client = remoting.NewClient(remoting.ClientOptions{Encoding: protocol.Binary, Timeout: time.Minute})
+	if t.driver, err = wire.New(wire.Options{NameServers: names}); err != nil {
+		return err
+	}
+	t.admin, err = wire.NewAdmin(wire.Options{NameServers: names})
+	return err
+}
+
+// stopTimeout bounds a clean stop, which writes out what a broker holds.
+const stopTimeout = 60 * time.Second
+
+// stop stops the broker in order. Its data stays.
+func (t *target) stop() error {
+	if t.client != nil {
+		t.client.Close()
+		t.driver.Close() //nolint:errcheck // nothing is asked any more
+		t.admin.Close()  //nolint:errcheck // the same
+		t.client = nil
+	}
+	if t.cluster == nil {
+		return nil
+	}
+	over, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	err := t.cluster.Stop(over)
+	t.cluster = nil
+	return err
+}
+
+// kill ends the broker with SIGKILL. Its data stays.
+func (t *target) kill() error {
+	if err := syscall.Kill(t.broker.PID, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("killing the broker: %w", err)
+	}
+	return t.stop()
+}
+
+// remove puts the target away, with its data.
+func (t *target) remove() {
+	t.stop() //nolint:errcheck // the stage is over
+	if t.end != nil {
+		t.end()
+	}
+	if t.dir != "" {
+		os.RemoveAll(t.dir) //nolint:errcheck // it lies in a temporary folder
+	}
+}
+
+// patience is how long a broker may take to register with its name server, or to
+// show what it has: Java's takes a while.
+const patience = 60 * time.Second
+
+// topic makes a topic.
+func (t *target) topic(ctx context.Context, name string, queues int) error {
+	return until(ctx, patience, func() (bool, error) {
+		_, err := t.admin.CreateTopic(ctx, name, queues)
+		return !errors.Is(err, driver.ErrNoBroker), err
+	})
+}
+
+// ask puts one question to the broker.
+func (t *target) ask(ctx context.Context, code int32, fields protocol.Fields) (*protocol.Command, error) {
+	resp, err := t.client.Invoke(ctx, t.broker.Address, &protocol.Command{Code: code, Fields: fields})
+	if err == nil && resp.Code != protocol.RespSuccess {
+		err = fmt.Errorf("request %d: the broker answered %d %s", code, resp.Code, resp.Remark)
+	}
+	return resp, err
+}
+
+// ends returns one past the last offset of each queue of a topic.
+func (t *target) ends(ctx context.Context, topic string, queues int) (ends []int64, sum int64, err error) {
+	for q := range queues {
+		resp, err := t.ask(ctx, protocol.CodeGetMaxOffset, protocol.Fields{
+			{Key: "topic", Value: topic}, {Key: "queueId", Value: strconv.Itoa(q)},
+		})
 		if err != nil {
-			return nil, fmt.Errorf("timing a boot: %w", err)
+			return nil, 0, err
 		}
-		boots = append(boots, d)
+		f := protocol.FieldReader{Fields: resp.Fields}
+		end := f.Int64("offset")
+		if err := f.Err(); err != nil {
+			return nil, 0, err
+		}
+		ends, sum = append(ends, end), sum+end
 	}
-	return boots, nil
+	return ends, sum, nil
 }
 
-func timeBoot(ctx context.Context) (time.Duration, error) {
-	dir, err := os.MkdirTemp("", "bench-boot-")
+// readable waits until a topic shows so many messages.
+func (t *target) readable(ctx context.Context, topic string, queues int, messages int64) error {
+	err := until(ctx, patience, func() (bool, error) {
+		_, sum, err := t.ends(ctx, topic, queues)
+		return err == nil && sum == messages, errors.Join(err, fmt.Errorf("%d of %d messages", sum, messages))
+	})
 	if err != nil {
-		return 0, err
+		return fmt.Errorf("waiting until everything of %s can be read: %w", topic, err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // temporary
-	self, err := os.Executable()
-	if err != nil {
-		return 0, err
-	}
-	names, err := startNode(ctx, self, "namesrv", dir, "listenPort=%d\n")
-	if err != nil {
-		return 0, err
-	}
-	defer names.end()
-	began := time.Now()
-	b, err := startNode(ctx, self, "broker", dir, "listenPort=%d\nbrokerIP1=127.0.0.1\nstorePathRootDir="+filepath.Join(dir, "store")+"\nnamesrvAddr="+names.addr+"\n")
-	if err != nil {
-		return 0, err
-	}
-	took := time.Since(began)
-	b.end()
-	return took, nil
+	return nil
 }
 
-type node struct {
-	addr string
-	end  func()
-}
-
-// startNode starts one Go node and returns when it has said that it is ready.
-func startNode(ctx context.Context, self, role, dir, conf string) (node, error) {
-	port, err := freePort()
+// memory returns a figure of /proc/PID/status of the broker, in MB.
+func (t *target) memory(key string) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.broker.PID))
 	if err != nil {
-		return node{}, err
+		return 0, err
 	}
-	file := filepath.Join(dir, role+".conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, conf, port), 0o600); err != nil {
-		return node{}, err
-	}
-	cmd := exec.CommandContext(ctx, self, "node", role, "-c", file)
-	cmd.Env = append(os.Environ(), "HOME="+dir)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return node{}, err
-	}
-	if err := cmd.Start(); err != nil {
-		return node{}, err
-	}
-	end := func() {
-		cmd.Process.Kill() //nolint:errcheck // it may have ended
-		cmd.Wait()         //nolint:errcheck // killed
-	}
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if strings.Contains(lines.Text(), "boot success") {
-			return node{fmt.Sprintf("127.0.0.1:%d", port), end}, nil
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, key+":"); ok {
+			kb, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			return kb * 1024 / 1e6, err
 		}
 	}
-	end()
-	return node{}, fmt.Errorf("the %s ended before it was ready", role)
-}
-
-// freePort returns a port that is free now, as are the two around it.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close() //nolint:errcheck // only asked for its number
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("the kernel does not tell %s", key)
 }
