@@ -86,6 +86,9 @@ func ratio(a, b float64) string {
 	if a == 0 || b == 0 {
 		return ""
 	}
+	if a/b < 0.1 {
+		return strconv.FormatFloat(a/b, 'g', 2, 64)
+	}
 	return strconv.FormatFloat(a/b, 'f', 2, 64)
 }
 
