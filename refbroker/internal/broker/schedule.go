@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -40,6 +41,8 @@ type schedule struct {
 	steps   int64
 	dirty   bool
 	wg      sync.WaitGroup
+
+	loaded map[int32]int64 // what the file had, levels that are no more included
 }
 
 // delayStore is what the schedule needs of a store.
@@ -298,9 +301,11 @@ func (s *schedule) file() protocol.DelayOffsetTable {
 	version := s.version
 	s.mu.Unlock()
 	f := protocol.DelayOffsetTable{DataVersion: &version, OffsetTable: map[int32]int64{}}
+	maps.Copy(f.OffsetTable, s.loaded)
 	for i := range s.levels {
-		if at := s.levels[i].next.Load(); at > 0 {
-			f.OffsetTable[int32(i+1)] = at
+		at, n := s.levels[i].next.Load(), int32(i+1)
+		if _, known := s.loaded[n]; at > 0 || known {
+			f.OffsetTable[n] = at
 		}
 	}
 	return f
@@ -328,6 +333,7 @@ func (s *schedule) save() error {
 // load reads the file.
 func (s *schedule) load() error {
 	return loadJSON(s.fs, s.path, func(f *protocol.DelayOffsetTable) {
+		s.loaded = f.OffsetTable
 		for n, at := range f.OffsetTable {
 			if n >= 1 && int(n) <= len(s.levels) {
 				s.levels[n-1].next.Store(at)

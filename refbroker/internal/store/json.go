@@ -4,13 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"path/filepath"
 
 	"rmqbench/refbroker/internal/vfs"
 )
 
 // LoadJSON gives the content of a config file to decode. As in Java, a file
 // that is missing, empty or not decodable gives way to its .bak; both missing
-// is fine (decode is not called then); a .bak that does not decode is an error.
+// is fine (decode is not called then); a .bak that does not decode is an error,
+// and so is, other than in Java, which starts without its content, a file that
+// does not decode and has no .bak. A file that gave way is kept as .broken, or
+// else the next save would copy it over the .bak.
 func LoadJSON(fsys vfs.FS, path string, decode func([]byte) error) error {
 	first := loadOne(fsys, path, decode)
 	if first == nil {
@@ -18,12 +23,20 @@ func LoadJSON(fsys vfs.FS, path string, decode func([]byte) error) error {
 	}
 	second := loadOne(fsys, path+".bak", decode)
 	switch {
-	case second == nil, absent(first) && absent(second):
+	case second == nil && absent(first), absent(first) && absent(second):
+		return nil
+	case second == nil:
+		slog.Warn("config file cannot be read, its .bak is used and the file is kept aside", "kept", path+".broken", "err", first)
+		if err := fsys.Rename(path, path+".broken"); err != nil {
+			return fmt.Errorf("keep config file %s aside, which cannot be read: %w", path, err)
+		}
 		return nil
 	case absent(second):
-		return fmt.Errorf("load config file, which has no .bak: %w", first)
+		return fmt.Errorf("config file cannot be read and there is no %s.bak: %w; mend the file, or remove it to start without its content", filepath.Base(path), first)
+	case absent(first):
+		return fmt.Errorf("config file %s is missing or empty and its .bak cannot be read: %w; mend the .bak, or remove both to start without their content", path, second)
 	}
-	return fmt.Errorf("load config file and its .bak: %w", errors.Join(first, second))
+	return fmt.Errorf("config file cannot be read: %w, nor its .bak: %w; mend one of them, or remove both to start without their content", first, second)
 }
 
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errEmpty) }

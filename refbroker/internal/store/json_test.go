@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"rmqbench/refbroker/internal/vfs"
@@ -45,6 +46,16 @@ func TestLoadJSON(t *testing.T) {
 			})
 			if got != row.want || (err != nil) != row.fails {
 				t.Errorf("loaded %q, %v", got, err)
+			}
+			if row.fails && (!strings.Contains(err.Error(), "topics.json") || !strings.Contains(err.Error(), "remove") || strings.Contains(err.Error(), "\n")) {
+				t.Errorf("not one sentence that says what to do: %v", err)
+			}
+			aside, _ := os.ReadFile(path + ".broken")
+			if kept := string(aside) == "bad"; kept != (row.file == "bad" && !row.fails) {
+				t.Errorf("kept aside: %q", aside)
+			}
+			if bak, err := os.ReadFile(path + ".bak"); err == nil && string(bak) != row.bak {
+				t.Errorf("the .bak became %q", bak)
 			}
 		})
 	}
