@@ -170,7 +170,7 @@ func TestBackups(t *testing.T) {
 			{missing, missing, true, false}, {empty, missing, true, false}, {empty, empty, true, false},
 			{torn, missing, false, false}, {missing, torn, false, false}, {torn, torn, false, false},
 		} {
-			t.Run(name+", "+row.file+" and "+row.bak, func(t *testing.T) {
+			t.Run(name+" "+row.file+" bak "+row.bak, func(t *testing.T) {
 				t.Parallel()
 				cfg := goldenConfig(t, "plain")
 				path := filepath.Join(cfg.configDir(), name)
