@@ -25,7 +25,7 @@ import (
 func killImage(t testing.TB, cfg Config) string {
 	t.Helper()
 	dir := tempDir(t)
-	for _, part := range []string{"abort", "checkpoint", "index", "consumequeue", "commitlog"} {
+	for _, part := range []string{"abort", "checkpoint", "index", "consumequeue", "consumequeue_ext", "batchconsumequeue", "commitlog"} {
 		copyTree(t, filepath.Join(cfg.StorePathRootDir, part), filepath.Join(dir, part))
 	}
 	return dir

@@ -46,6 +46,9 @@ func (s *Store) recover(clean bool) error {
 	}
 	first := files[r.firstFile(queueEnd)]
 	r.at = first.base
+	if err := r.renewExtensions(); err != nil {
+		return err
+	}
 	arrived := s.dispatch.arrived
 	s.dispatch.arrived = nil
 	err := r.scan()
@@ -60,6 +63,20 @@ func (s *Store) recover(clean bool) error {
 		s.logger.Info("store recovered", "clean", clean, "end", r.at, "records", r.records, "took", took)
 	}
 	return nil
+}
+
+// renewExtensions has units with an extension made anew, as far as the log is
+// dispatched again: bits that did not reach the disk cannot be told from others.
+func (r *recovery) renewExtensions() error {
+	if r.clean || !r.s.cfg.EnableConsumeQueueExt {
+		return nil
+	}
+	return r.s.queues.each(func(q *queue) error {
+		if q.ext == nil {
+			return nil
+		}
+		return q.cut(r.at)
+	})
 }
 
 // forgetLog removes queues and index of a log that is gone, as Java does.
