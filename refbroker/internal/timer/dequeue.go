@@ -2,6 +2,7 @@ package timer
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"rmqbench/refbroker/internal/store"
@@ -44,6 +45,13 @@ func (t *Timer) dequeue() (time.Duration, error) {
 		}
 		if t.slot == nil {
 			units, ms, err := t.dueUnits()
+			if errors.Is(err, errChain) {
+				err = t.rebuild()
+				t.Arrived()
+				if err == nil {
+					continue
+				}
+			}
 			if err != nil {
 				return 0, err
 			}
@@ -83,8 +91,7 @@ func (t *Timer) dueUnits() ([]unit, int64, error) {
 }
 
 // follow returns the units of a slot, newest first. A chain that goes on in a
-// file that expired ends there; so does one that is damaged, with an error in
-// the log.
+// file that expired ends there.
 func (t *Timer) follow(ms int64, s slot) ([]unit, error) {
 	var units []unit
 	r := reader{log: t.units}
@@ -94,14 +101,16 @@ func (t *Timer) follow(ms int64, s slot) ([]unit, error) {
 			return nil, err
 		}
 		if !ok || pos >= before || t.floor(u.due()) != ms {
-			t.log.Error("chain of a timer slot is broken; the messages before it are not delivered", "slot", ms, "position", pos, "found", len(units))
-			break
+			return nil, fmt.Errorf("%w: slot %d, position %d", errChain, ms, pos)
 		}
 		units = append(units, u)
 		before, pos = pos, u.prev
 	}
 	return units, nil
 }
+
+// errChain says that a slot does not lead through the timer log.
+var errChain = errors.New("the chain of a timer slot is broken")
 
 // slotWork is a slot that is being delivered. After an error it goes on where
 // it was.

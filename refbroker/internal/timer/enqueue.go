@@ -70,9 +70,11 @@ func (t *Timer) enqueue() (n int, err error) {
 				return n, err
 			}
 		}
+		if !t.moveNext(next) {
+			return n, nil // the wheel was made again
+		}
 		next++
 		n++
-		t.setNext(next)
 		select {
 		case <-t.stop:
 			return n, nil
@@ -80,6 +82,17 @@ func (t *Timer) enqueue() (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// moveNext moves on behind a message, if that is the next one still.
+func (t *Timer) moveNext(next int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.next != next {
+		return false
+	}
+	t.next++
+	return true
 }
 
 func (t *Timer) setNext(next int64) {
@@ -106,6 +119,9 @@ func (t *Timer) note(phys int64, size int32) error {
 	t.lastEnqueued.Store(c.m.StoreTimestamp)
 	t.noticedAt.Store(now)
 	t.enqueued.add(now)
+	if t.rolledBefore(&c) {
+		return nil
+	}
 	late, err := t.chain(&c, phys, size)
 	if err != nil || !late {
 		return err

@@ -36,16 +36,39 @@ type counts struct {
 	dirty bool
 }
 
+// openCounts reads the file or its backup. An error says that neither can be
+// read: the counts are to be made again then, as nothing but they is lost.
 func openCounts(fsys vfs.FS, path string) (*counts, error) {
 	c := &counts{fs: fsys, path: path}
 	err := store.LoadJSON(fsys, path, func(b []byte) error {
 		c.m = Metrics{}
 		return protocol.Unmarshal(b, &c.m)
 	})
+	if err != nil {
+		c.m = Metrics{}
+	}
 	if c.m.TimingCount == nil {
 		c.m.TimingCount = map[string]Metric{}
 	}
 	return c, err
+}
+
+// recount makes the counts from the messages that wait.
+func (t *Timer) recount() error {
+	var last error
+	t.wheel.each(t.readTime, func(ms int64, s slot) {
+		units, err := t.follow(ms, s)
+		if err != nil {
+			last = err
+		}
+		for i := range units {
+			var c call
+			if ok, err := t.load(&units[i], &c); ok && err == nil {
+				t.count(&c, units[i].deletes(), 1)
+			}
+		}
+	})
+	return last
 }
 
 func (c *counts) add(topic string, n, now int64) {

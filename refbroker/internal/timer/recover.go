@@ -13,31 +13,57 @@ import (
 // fresh says that the wheel was not there: it is made from the whole log then.
 func (t *Timer) recover(fresh bool) error {
 	c := &t.checkpoint
-	t.doubtUntil = t.opt.Store.LastStoreTime()
 	t.writeTime = t.floor(t.now())
 	if err := t.wheel.load(c.LastReadTimeMs); err != nil {
 		return err
 	}
-	r := recovery{t: t, from: t.units.min()}
+	from := t.units.min()
 	if !fresh {
-		r.from = t.revisedFrom(c.LastTimerLogFlushPos)
+		from = t.revisedFrom(c.LastTimerLogFlushPos)
 	}
+	if err := t.adopt(from); err != nil {
+		return err
+	}
+	t.readTime = t.wheel.next(t.floor(c.LastReadTimeMs), t.writeTime)
+	t.passed = t.readTime
+	c.LastReadTimeMs = t.readTime
+	return nil
+}
+
+// adopt takes over what the log has from a position on.
+func (t *Timer) adopt(from int64) error {
+	t.doubtUntil, t.reread = t.opt.Store.LastStoreTime(), t.opt.Store.MaxPhysical()
+	r := recovery{t: t, from: from}
 	if err := r.findEnd(); err != nil {
 		return err
 	}
 	if err := r.revise(); err != nil {
 		return err
 	}
-	t.flushed = r.end
+	c := &t.checkpoint
+	t.flushed = min(c.LastTimerLogFlushPos, r.end) // what else is there may be in memory only
 	t.setOffset(&r)
-	if err := r.findKnown(); err != nil {
-		return err
+	c.LastTimerLogFlushPos, c.LastTimerQueueOffset, c.MasterTimerQueueOffset = t.flushed, t.next, t.next
+	return r.findKnown()
+}
+
+// rebuild makes the wheel again from the whole log, after a chain was found
+// broken. A log that is damaged ends there; the messages behind, and those of
+// before that the commit log still has, come from the timer topic once more.
+func (t *Timer) rebuild() error {
+	t.flushing.Lock()
+	defer t.flushing.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.log.Error("a slot of the timer wheel does not lead through the timer log; the wheel is made again from the log", "slot", t.readTime)
+	var all []int64
+	t.wheel.each(t.readTime, func(ms int64, _ slot) { all = append(all, ms) })
+	for _, ms := range all {
+		t.wheel.put(ms, slot{first: -1, last: -1})
 	}
-	t.readTime = t.wheel.next(t.floor(c.LastReadTimeMs), t.writeTime)
-	t.passed = t.readTime
-	c.LastTimerLogFlushPos, c.LastReadTimeMs = t.flushed, t.readTime
-	c.LastTimerQueueOffset, c.MasterTimerQueueOffset = t.next, t.next
-	return nil
+	t.checkpoint.LastReadTimeMs = t.readTime
+	t.known = nil
+	return t.adopt(t.units.min())
 }
 
 // revisedFrom returns where to read the timer log from: the start of the file
@@ -51,11 +77,12 @@ func (t *Timer) revisedFrom(flushed int64) int64 {
 }
 
 type recovery struct {
-	t     *Timer
-	from  int64
-	end   int64 // of the log
-	last  unit
-	found bool // there is a last unit
+	t       *Timer
+	from    int64
+	end     int64 // of the log
+	last    unit
+	found   bool // there is a last unit
+	damaged bool // the log ends before the checkpoint
 }
 
 // findEnd looks for the end of the log: the first thing that is no unit, or is
@@ -79,8 +106,8 @@ func (r *recovery) findEnd() error {
 	if lost > 0 {
 		t.log.Warn("timer log is cut where it has messages that the commit log lost", "position", end, "commitLogEnd", limit)
 	}
-	if end < t.checkpoint.LastTimerLogFlushPos && lost == 0 {
-		t.log.Error("timer log is damaged and cut; what it had behind is taken from the commit log as far as the checkpoint allows",
+	if r.damaged = end < t.checkpoint.LastTimerLogFlushPos; r.damaged && lost == 0 {
+		t.log.Error("timer log is damaged and cut; what it had behind is taken from the commit log again",
 			"position", end, "checkpoint", t.checkpoint.LastTimerLogFlushPos)
 	}
 	return t.units.cut(end)
@@ -126,9 +153,12 @@ func (w *wheel) laterThan(ms, pos int64) bool {
 
 // setOffset finds the place in the timer topic: behind the message of the last
 // unit, but not behind what the checkpoint says, because Java delivers what is
-// due in no order.
+// due in no order. Of a damaged log without units nothing is known.
 func (t *Timer) setOffset(r *recovery) {
 	next := t.checkpoint.LastTimerQueueOffset
+	if r.damaged {
+		next = 0
+	}
 	if r.found {
 		if at, ok := t.offsetOf(&r.last); ok {
 			next = at + 1
@@ -136,7 +166,7 @@ func (t *Timer) setOffset(r *recovery) {
 	}
 	next = min(next, t.checkpoint.MasterTimerQueueOffset)
 	least, most := t.opt.Store.MinOffset(Topic, 0), t.opt.Store.MaxOffset(Topic, 0)
-	if next < least || next > most {
+	if next < least && !r.damaged || next > most {
 		t.log.Warn("timer starts elsewhere in its topic than saved", "saved", next, "min", least, "max", most)
 	}
 	t.next = max(least, min(next, most))
@@ -184,6 +214,8 @@ func (r *recovery) findKnown() error {
 // isKnown reports whether the timer log has a message already, and forgets what
 // is before it.
 func (t *Timer) isKnown(phys int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	i, found := slices.BinarySearch(t.known, phys)
 	t.known = t.known[i:]
 	if len(t.known) == 0 {
@@ -195,16 +227,39 @@ func (t *Timer) isKnown(phys int64) bool {
 // deliveredBefore reports whether a message was delivered before the start, as
 // far as the index knows.
 func (t *Timer) deliveredBefore(c *call) bool {
-	if c.out > t.doubtUntil || c.uniqKey == "" {
+	topic, due := c.realTopic, c.out
+	if c.roll {
+		topic, due = Topic, c.slot
+	}
+	return due <= t.doubt() && t.hasCopy(c, topic, due)
+}
+
+func (t *Timer) doubt() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.doubtUntil
+}
+
+// rolledBefore reports whether a message that is read from the timer topic once
+// more was put back there already.
+func (t *Timer) rolledBefore(c *call) bool {
+	t.mu.Lock()
+	again := c.m.PhysicalOffset < t.reread
+	t.mu.Unlock()
+	copied := *c
+	copied.roll = true
+	return again && t.hasCopy(&copied, Topic, c.m.StoreTimestamp)
+}
+
+// hasCopy reports whether a topic has what delivering c makes, stored from a
+// time on.
+func (t *Timer) hasCopy(c *call, topic string, from int64) bool {
+	if c.uniqKey == "" {
 		return false
 	}
-	topic := c.realTopic
-	if c.roll {
-		topic = Topic
-	}
-	found := false
 	const margin = 2000 // the index knows seconds
-	t.opt.Store.QueryKeys(topic, c.uniqKey, 64, c.slot-margin, t.doubtUntil+margin, func(record []byte) {
+	found := false
+	t.opt.Store.QueryKeys(topic, c.uniqKey, 64, from-margin, t.doubt()+margin, func(record []byte) {
 		var m protocol.Message
 		if _, err := protocol.DecodeMessage(record, &m); err != nil || m.Topic != topic {
 			return

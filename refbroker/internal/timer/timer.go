@@ -44,6 +44,7 @@
 package timer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -87,32 +88,36 @@ type Options struct {
 	Store    Store
 	Now      func() time.Time                         // default time.Now
 	Stored   func(topic string, res *store.PutResult) // after each delivery; nil allowed
+
+	slots int64 // of the wheel, for tests; 0: Java's
 }
 
 // Timer is the timer of one store.
 type Timer struct {
-	opt        Options
-	log        *slog.Logger
-	precision  int64 // ms
-	window     int64 // the furthest slot, ms
-	check      *checkFile
-	counts     *counts
-	doubtUntil int64   // messages with a time before it may have been delivered before the start
-	known      []int64 // physical offsets that are in the timer log although the checkpoint does not say so, sorted
+	opt       Options
+	log       *slog.Logger
+	precision int64 // ms
+	window    int64 // the furthest slot, ms
+	check     *checkFile
+	counts    *counts
 
 	mu         sync.Mutex // of what follows
 	wheel      *wheel
 	units      *unitLog
-	readTime   int64 // the slot to be delivered next
-	writeTime  int64 // slots before it take no messages
-	next       int64 // offset in the timer topic
-	delivered  bool  // anything since the last flush
+	doubtUntil int64   // messages with a time before it may have been delivered before the start
+	reread     int64   // messages of the log before it may have been seen before
+	known      []int64 // physical offsets that are in the timer log although the checkpoint does not say so, sorted
+	readTime   int64   // the slot to be delivered next
+	writeTime  int64   // slots before it take no messages
+	next       int64   // offset in the timer topic
+	delivered  bool    // anything since the last flush
 	checkpoint Checkpoint
 
 	slot *slotWork // of the loop that delivers
 
 	flushing sync.Mutex
 	flushed  int64 // position of the timer log, durable
+	entered  bool  // so are names, and what was found in the wheel
 	passed   int64 // read time of the last flush
 	broken   atomic.Pointer[error]
 
@@ -158,17 +163,20 @@ func (t *Timer) open(set *Settings) (err error) {
 	if t.check, t.checkpoint, err = openCheck(t.opt.FS, filepath.Join(config, "timercheck")); err != nil {
 		return err
 	}
-	if t.counts, err = openCounts(t.opt.FS, filepath.Join(config, "timermetrics")); err != nil {
-		return err
-	}
+	var uncounted error
+	t.counts, uncounted = openCounts(t.opt.FS, filepath.Join(config, "timermetrics"))
 	var fresh bool
-	if t.wheel, fresh, err = openWheel(t.opt.FS, filepath.Join(t.opt.Root, "timerwheel"), t.precision); err != nil {
+	if t.wheel, fresh, err = openWheel(t.opt.FS, filepath.Join(t.opt.Root, "timerwheel"), t.precision, cmp.Or(t.opt.slots, wheelSlots)); err != nil {
 		return err
 	}
 	if t.units, err = openLog(t.opt.FS, filepath.Join(t.opt.Root, "timerlog"), set.MappedFileSizeTimerLog); err != nil {
 		return err
 	}
-	return t.recover(fresh)
+	if err = t.recover(fresh); err != nil || uncounted == nil {
+		return err
+	}
+	t.log.Warn("timer metrics cannot be read and are counted again", "err", uncounted)
+	return t.recount()
 }
 
 func (t *Timer) release() {
@@ -344,7 +352,26 @@ func (t *Timer) flushFiles() (worked bool, err error) {
 		}
 		t.flushed, worked = wrote, true
 	}
-	return worked || len(slots) > 0, t.wheel.write(slots)
+	if err := t.wheel.write(slots, !t.entered); err != nil {
+		return false, err
+	}
+	if !t.entered {
+		if err := t.enter(); err != nil {
+			return false, err
+		}
+		t.entered, worked = true, true
+	}
+	return worked || len(slots) > 0, nil
+}
+
+// enter makes the names of the files durable.
+func (t *Timer) enter() error {
+	for _, dir := range []string{t.opt.Root, filepath.Join(t.opt.Root, "config")} {
+		if err := t.opt.FS.SyncDir(dir); err != nil {
+			return fmt.Errorf("flush the timer's folders: %w", err)
+		}
+	}
+	return nil
 }
 
 // State is what a broker shows of its timer.

@@ -25,7 +25,8 @@ import (
 type wheel struct {
 	file      vfs.File
 	precision int64
-	chunks    [wheelChunks]*chunk
+	slots     int64 // Java's number, but for tests
+	chunks    []*chunk
 }
 
 type chunk struct {
@@ -34,11 +35,9 @@ type chunk struct {
 }
 
 const (
-	slotSize    = 32
-	chunkSlots  = 128
-	chunkSize   = chunkSlots * slotSize
-	wheelChunks = wheelSlots / chunkSlots
-	wheelSize   = wheelSlots * slotSize
+	slotSize   = 32
+	chunkSlots = 128
+	chunkSize  = chunkSlots * slotSize
 )
 
 // slot is a slot that has a time.
@@ -49,13 +48,14 @@ type slot struct {
 }
 
 // openWheel opens the file, making it if it is missing or empty, which fresh tells.
-func openWheel(fsys vfs.FS, path string, precision int64) (w *wheel, fresh bool, err error) {
+func openWheel(fsys vfs.FS, path string, precision, slots int64) (w *wheel, fresh bool, err error) {
 	f, err := fsys.Create(path)
 	if err != nil {
 		return nil, false, err
 	}
-	w = &wheel{file: f, precision: precision}
+	w = &wheel{file: f, precision: precision, slots: slots, chunks: make([]*chunk, slots/chunkSlots)}
 	size, err := f.Size()
+	wheelSize := slots * slotSize
 	switch {
 	case err != nil:
 	case size == 0:
@@ -72,15 +72,16 @@ func openWheel(fsys vfs.FS, path string, precision int64) (w *wheel, fresh bool,
 
 // load reads the slots from a time on.
 func (w *wheel) load(from int64) error {
-	const chunksPerRead = 225
-	buf := make([]byte, chunksPerRead*chunkSize)
-	for at := 0; at < wheelChunks; at += chunksPerRead {
-		if _, err := w.file.ReadAt(buf, int64(at)*chunkSize); err != nil {
+	const chunksPerRead = 64
+	buf := make([]byte, min(chunksPerRead, len(w.chunks))*chunkSize)
+	for at := 0; at < len(w.chunks); at += chunksPerRead {
+		b := buf[:min(chunksPerRead, len(w.chunks)-at)*chunkSize]
+		if _, err := w.file.ReadAt(b, int64(at)*chunkSize); err != nil {
 			return fmt.Errorf("read the timer wheel: %w", err)
 		}
-		for i := range chunksPerRead {
-			if b := buf[i*chunkSize:][:chunkSize]; w.latest(b) >= from {
-				w.chunks[at+i] = &chunk{b: [chunkSize]byte(b)}
+		for i := at; len(b) > 0; i, b = i+1, b[chunkSize:] {
+			if latest := w.latest(b[:chunkSize]); latest > 0 && latest >= from {
+				w.chunks[i] = &chunk{b: [chunkSize]byte(b)}
 			}
 		}
 	}
@@ -98,7 +99,7 @@ func (w *wheel) latest(b []byte) int64 {
 
 // index returns where the slot of a time is.
 func (w *wheel) index(ms int64) (chunkIndex, offset int) {
-	i := int(ms / w.precision % wheelSlots)
+	i := int(ms / w.precision % w.slots)
 	return i / chunkSlots, i % chunkSlots * slotSize
 }
 
@@ -193,10 +194,11 @@ func (w *wheel) count(from int64) (n int64) {
 // forget drops the chunks between two times that are past and on disk.
 func (w *wheel) forget(from, to int64) {
 	first := from / w.precision / chunkSlots
-	last := min(to/w.precision/chunkSlots, first+wheelChunks)
+	chunks := int64(len(w.chunks))
+	last := min(to/w.precision/chunkSlots, first+chunks)
 	for n := first; n < last; n++ {
-		if c := w.chunks[n%wheelChunks]; c != nil && !c.dirty && w.latest(c.b[:]) < to {
-			w.chunks[n%wheelChunks] = nil
+		if c := w.chunks[n%chunks]; c != nil && !c.dirty && w.latest(c.b[:]) < to {
+			w.chunks[n%chunks] = nil
 		}
 	}
 }
@@ -204,7 +206,7 @@ func (w *wheel) forget(from, to int64) {
 // next returns the first time from which on there is a slot with messages, or
 // limit if that comes first.
 func (w *wheel) next(from, limit int64) int64 {
-	if limit-from > wheelSlots*w.precision {
+	if limit-from > w.slots*w.precision {
 		next := limit
 		w.each(from, func(ms int64, _ slot) { next = min(next, ms) })
 		return next
@@ -235,14 +237,14 @@ type change struct {
 	b  []byte
 }
 
-// write makes changes durable.
-func (w *wheel) write(changes []change) error {
+// write makes changes durable, with all the rest of the file.
+func (w *wheel) write(changes []change, rest bool) error {
 	for _, c := range changes {
 		if _, err := w.file.WriteAt(c.b, c.at); err != nil {
 			return fmt.Errorf("write the timer wheel: %w", err)
 		}
 	}
-	if len(changes) == 0 {
+	if len(changes) == 0 && !rest {
 		return nil
 	}
 	if err := w.file.Sync(); err != nil {

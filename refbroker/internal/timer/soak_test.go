@@ -1,0 +1,5 @@
+//go:build soak
+
+package timer
+
+const crashSeeds uint64 = 5000
