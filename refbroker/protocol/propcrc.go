@@ -16,7 +16,7 @@ const propCRCLen = len(PropCRC32) + 1 + 10 + 1
 // CheckSize, or leaves no room for it in its properties, it appends nothing.
 func AppendMessageCRC(dst []byte, m *Message) []byte {
 	start, properties := len(dst), len(m.Properties)
-	if properties+1+propCRCLen > MaxPropertiesLen {
+	if properties+MessageCRCRoom(m.Properties) > MaxPropertiesLen {
 		return dst
 	}
 	dst = AppendMessage(dst, m)
@@ -24,10 +24,27 @@ func AppendMessageCRC(dst []byte, m *Message) []byte {
 		return dst
 	}
 	at := len(dst) - properties
-	dst = append(dst[:at], AppendProperty(dst[at:], PropCRC32, "0000000000")...)
+	if properties > 0 && dst[len(dst)-1] != pairEnd {
+		dst = append(dst, pairEnd)
+	}
+	dst = AppendCRCProperty(dst)
 	binary.BigEndian.PutUint16(dst[at-2:], uint16(len(dst)-at))
 	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start))
 	return dst
+}
+
+// AppendCRCProperty appends the checksum property, still zero, to properties
+// that end with a separator.
+func AppendCRCProperty(properties []byte) []byte {
+	return append(properties, PropCRC32+"\x010000000000\x02"...)
+}
+
+// MessageCRCRoom is how many bytes AppendMessageCRC stores behind properties.
+func MessageCRCRoom(properties string) int {
+	if n := len(properties); n > 0 && properties[n-1] != pairEnd {
+		return 1 + propCRCLen
+	}
+	return propCRCLen
 }
 
 // SealMessageCRC sets the checksum of a record made by AppendMessageCRC.

@@ -48,6 +48,7 @@ func (s *Store) Append(m *protocol.Message) PutResult {
 // used again, but nothing may be told to anybody before Settle, which has to
 // follow. Between them the sender can stage more, to be written with it.
 func (s *Store) Stage(m *protocol.Message) (res PutResult) {
+	s.forgetChecksum(m)
 	status := s.check(m)
 	var later *late
 	if status == PutOK {
@@ -58,7 +59,8 @@ func (s *Store) Stage(m *protocol.Message) (res PutResult) {
 	}
 	buf := buffers.Get().(*buffer)
 	defer buf.free()
-	s.encode(buf, m)
+	buf.b = buf.b[:0]
+	s.encode(buf, m, later == nil)
 	if later != nil {
 		later.propsAt = len(buf.b) - len(m.Properties) - 2
 	}
@@ -92,6 +94,7 @@ func (s *Store) StageBatch(ms []protocol.Message) (res PutResult) {
 	e := encoded{starts: make([]int, 0, len(ms))}
 	for i := range ms {
 		m := &ms[i]
+		s.forgetChecksum(m)
 		status := s.check(m)
 		if status == PutOK && s.contradicts(m) {
 			status = MessageIllegal
@@ -105,7 +108,7 @@ func (s *Store) StageBatch(ms []protocol.Message) (res PutResult) {
 		if i > 0 {
 			e.starts = append(e.starts, len(buf.b))
 		}
-		s.encodeMore(buf, m)
+		s.encode(buf, m, true)
 	}
 	if len(buf.b) > s.cfg.MaxMessageSize+recordSlack || int64(len(buf.b)+blankSize) > s.cfg.MappedFileSizeCommitLog {
 		return s.refuse(MessageIllegal)
@@ -148,7 +151,7 @@ func (s *Store) check(m *protocol.Message) Status {
 		return MessageIllegal
 	case m.Body == nil || len(m.Body) > s.cfg.MaxMessageSize:
 		return MessageIllegal
-	case len(m.Properties) >= protocol.MaxPropertiesLen && (endsInZeros(m) || len(m.Properties) > protocol.MaxPropertiesLen):
+	case len(m.Properties)+s.propertiesTail(m) > protocol.MaxPropertiesLen:
 		return PropertiesSizeExceeded
 	case s.Busy():
 		return PageCacheBusy
@@ -166,19 +169,38 @@ func (s *Store) Busy() bool {
 // nowMillis is the clock of records: ms since 1970.
 func nowMillis() int64 { return time.Now().UnixMilli() }
 
-func (s *Store) encode(buf *buffer, m *protocol.Message) {
-	buf.b = buf.b[:0]
-	s.encodeMore(buf, m)
-}
-
-func (s *Store) encodeMore(buf *buffer, m *protocol.Message) {
+// encode appends the record of m; one that is not whole yet gets its checksum
+// when it is.
+func (s *Store) encode(buf *buffer, m *protocol.Message, whole bool) {
 	if !m.StoreHost.IsValid() {
 		m.StoreHost = s.host
+	}
+	if s.cfg.EnabledAppendPropCRC && whole {
+		buf.b = protocol.AppendMessageCRC(buf.b, m)
+		return
 	}
 	if endsInZeros(m) {
 		m.Properties += "\x02" // means the same, and cannot be taken for a torn record
 	}
 	buf.b = protocol.AppendMessage(buf.b, m)
+}
+
+// propertiesTail is how many bytes are stored behind the properties of m.
+func (s *Store) propertiesTail(m *protocol.Message) int {
+	switch {
+	case s.cfg.EnabledAppendPropCRC:
+		return protocol.MessageCRCRoom(m.Properties)
+	case endsInZeros(m):
+		return 1
+	}
+	return 0
+}
+
+// forgetChecksum removes the checksum that a message had elsewhere.
+func (s *Store) forgetChecksum(m *protocol.Message) {
+	if s.cfg.EnabledAppendPropCRC && strings.Contains(m.Properties, protocol.PropCRC32) {
+		m.Properties = protocol.RemoveProperty(m.Properties, protocol.PropCRC32)
+	}
 }
 
 // stage gives encoded records their place in the log and in the queue of m.
@@ -208,11 +230,14 @@ func (s *Store) stage(e encoded, m *protocol.Message, res *PutResult) {
 // records are in the log, or could not be written. With SYNC_FLUSH and WAIT not
 // "false" res is Pending: it counts as stored only when Await says so.
 func (s *Store) Settle(res *PutResult) {
-	g := res.group
-	if g == nil {
+	if !res.Pending {
 		return
 	}
+	g := res.group
 	res.group, res.Pending = nil, res.flush
+	if g == nil {
+		return // in memory: that is enough with transientStorePoolEnable
+	}
 	if err := s.log.settle(g); err != nil {
 		s.complain(err, "bytes", res.Size)
 		*res = PutResult{Status: failure(err)}

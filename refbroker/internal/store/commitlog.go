@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -9,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"rmqbench/refbroker/internal/vfs"
-	"rmqbench/refbroker/protocol"
 )
 
 // blankSize is what a file of the log keeps free behind its last record: the
@@ -41,10 +39,13 @@ type commitLog struct {
 	closed    bool
 	staged    int64 // end of the last record that has its place, see group.go
 	storeTime int64 // of that record, never less than of the one before
-	open      *group
+	pending   []*group
 	writing   bool
 	draining  int // how many wait until nothing is staged
 	free      []*group
+	keepFree  int
+	checksums bool  // records end with one, which the leader sets
+	pool      *pool // of transientStorePoolEnable, or nil
 	torn      int64 // bytes behind wrote that a failed write may have left; the leader's
 	counts    putCounts
 	spare     chan spareFile // the next file, made ahead; nil before start
@@ -60,6 +61,7 @@ type spareFile struct {
 func newCommitLog(cfg *Config, fsys vfs.FS, log *slog.Logger) *commitLog {
 	l := &commitLog{
 		fs: fsys, log: log, paths: newLogPaths(cfg), fileSize: cfg.MappedFileSizeCommitLog, written: func() {},
+		keepFree: freeGroups, checksums: cfg.EnabledAppendPropCRC,
 	}
 	l.turn.L = &l.mu
 	l.files.Store(&[]*logFile{})
@@ -145,43 +147,6 @@ func (l *commitLog) write(f *logFile, b []byte, at int64) error {
 		}
 		return fmt.Errorf("write commit log: %w", err)
 	}
-	return nil
-}
-
-// roll goes on to the next file. mu is held, and nothing is staged.
-func (l *commitLog) roll() error {
-	l.locked.Store(nowMillis())
-	defer l.locked.Store(0)
-	at := l.staged
-	files := *l.files.Load()
-	if len(files) > 0 && at < files[len(files)-1].end() {
-		last := files[len(files)-1]
-		next, err := l.nextFile(last.end())
-		if err != nil {
-			return err
-		}
-		return l.closeFile(last, at, next)
-	}
-	next, err := l.nextFile(at)
-	if err != nil {
-		return err
-	}
-	l.add(next)
-	return nil
-}
-
-// closeFile writes the blank that ends a file and moves on to the next one.
-func (l *commitLog) closeFile(last *logFile, at int64, next *logFile) error {
-	var blank [blankSize]byte
-	binary.BigEndian.PutUint32(blank[:], uint32(last.end()-at))
-	binary.BigEndian.PutUint32(blank[4:], protocol.MagicBlank)
-	if err := l.write(last, blank[:], at); err != nil {
-		l.keepSpare(next)
-		return err
-	}
-	l.add(next)
-	l.staged = next.base
-	l.wrote.Store(next.base)
 	return nil
 }
 

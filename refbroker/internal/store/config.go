@@ -32,19 +32,34 @@ type Config struct {
 	EnableCalcFilterBitMap          bool  `conf:"enableCalcFilterBitMap"`
 	MapperFileSizeBatchConsumeQueue int64 `conf:"mapperFileSizeBatchConsumeQueue"` // rounded up to whole units of 46
 
-	FlushDiskType                     string `conf:"flushDiskType"`
-	SyncFlushTimeout                  int64  `conf:"syncFlushTimeout"`
-	FlushIntervalCommitLog            int64  `conf:"flushIntervalCommitLog"`
-	FlushCommitLogLeastPages          int    `conf:"flushCommitLogLeastPages"` // pages of 4 KiB
-	FlushCommitLogThoroughInterval    int64  `conf:"flushCommitLogThoroughInterval"`
-	FlushCommitLogTimed               bool   `conf:"flushCommitLogTimed"`
-	WakeFlushWhenPutMessage           bool   `conf:"wakeFlushWhenPutMessage"`
-	FlushIntervalConsumeQueue         int64  `conf:"flushIntervalConsumeQueue"`
-	FlushConsumeQueueLeastPages       int    `conf:"flushConsumeQueueLeastPages"`
-	FlushConsumeQueueThoroughInterval int64  `conf:"flushConsumeQueueThoroughInterval"`
+	FlushDiskType                  string `conf:"flushDiskType"`
+	SyncFlushTimeout               int64  `conf:"syncFlushTimeout"`
+	FlushIntervalCommitLog         int64  `conf:"flushIntervalCommitLog"`
+	FlushCommitLogLeastPages       int    `conf:"flushCommitLogLeastPages"` // pages of 4 KiB
+	FlushCommitLogThoroughInterval int64  `conf:"flushCommitLogThoroughInterval"`
+	FlushCommitLogTimed            bool   `conf:"flushCommitLogTimed"`
+	WakeFlushWhenPutMessage        bool   `conf:"wakeFlushWhenPutMessage"`
+
+	// With transientStorePoolEnable a message counts as stored once it is in
+	// memory; it is copied to the log, and seen by readers, a little later. A
+	// process that is killed, not only a machine that dies, loses what was not
+	// copied yet. That is Java's promise in this mode, too.
+	TransientStorePoolEnable        bool  `conf:"transientStorePoolEnable"`
+	TransientStorePoolSize          int   `conf:"transientStorePoolSize"`          // buffers of mappedFileSizeCommitLog; taken as needed
+	FastFailIfNoBufferInStorePool   bool  `conf:"fastFailIfNoBufferInStorePool"`   // rather than wait for a copy
+	CommitIntervalCommitLog         int64 `conf:"commitIntervalCommitLog"`         // of the copies
+	CommitCommitLogLeastPages       int   `conf:"commitCommitLogLeastPages"`       // fewer of 4 KiB wait for the next one
+	CommitCommitLogThoroughInterval int64 `conf:"commitCommitLogThoroughInterval"` // after it, any number is copied
+	WakeCommitWhenPutMessage        bool  `conf:"wakeCommitWhenPutMessage"`
+
+	FlushIntervalConsumeQueue         int64 `conf:"flushIntervalConsumeQueue"`
+	FlushConsumeQueueLeastPages       int   `conf:"flushConsumeQueueLeastPages"`
+	FlushConsumeQueueThoroughInterval int64 `conf:"flushConsumeQueueThoroughInterval"`
 
 	MaxMessageSize              int   `conf:"maxMessageSize"` // of a body
 	CheckCRCOnRecover           bool  `conf:"checkCRCOnRecover"`
+	EnabledAppendPropCRC        bool  `conf:"enabledAppendPropCRC"` // a checksum over the whole record, as its last property
+	ForceVerifyPropCRC          bool  `conf:"forceVerifyPropCRC"`   // recovery goes by that one; a record without it is damaged
 	OSPageCacheBusyTimeOutMills int64 `conf:"osPageCacheBusyTimeOutMills"`
 
 	MessageIndexEnable bool `conf:"messageIndexEnable"`
@@ -93,6 +108,11 @@ func DefaultConfig() Config {
 		FlushCommitLogLeastPages:          4,
 		FlushCommitLogThoroughInterval:    10_000,
 		FlushCommitLogTimed:               true,
+		TransientStorePoolSize:            5,
+		CommitIntervalCommitLog:           200,
+		CommitCommitLogLeastPages:         4,
+		CommitCommitLogThoroughInterval:   200,
+		WakeCommitWhenPutMessage:          true,
 		FlushIntervalConsumeQueue:         1000,
 		FlushConsumeQueueLeastPages:       2,
 		FlushConsumeQueueThoroughInterval: 60_000,
@@ -149,6 +169,7 @@ func (c *Config) check() error {
 		{"flushIntervalCommitLog", c.FlushIntervalCommitLog, 1},
 		{"flushIntervalConsumeQueue", c.FlushIntervalConsumeQueue, 1},
 		{"syncFlushTimeout", c.SyncFlushTimeout, 1},
+		{"commitIntervalCommitLog", c.CommitIntervalCommitLog, 1},
 		{"cleanResourceInterval", c.CleanResourceInterval, 1},
 	} {
 		if v.n < v.min {
@@ -160,6 +181,10 @@ func (c *Config) check() error {
 	}
 	if _, err := parseHours(c.DeleteWhen); err != nil {
 		return err
+	}
+	if c.TransientStorePoolEnable && c.TransientStorePoolSize < 3 {
+		return fmt.Errorf("transientStorePoolSize is %d, want at least 3: the file that is written and the one made ahead "+
+			"have a buffer each, and messages are refused when none is left", c.TransientStorePoolSize)
 	}
 	_, err := ParseDelayLevels(c.MessageDelayLevel)
 	return err

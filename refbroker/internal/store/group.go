@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -9,7 +10,7 @@ import (
 )
 
 // Appends leave in groups. Whoever appends takes the lock for as long as it
-// takes to copy its records into the open group, where they get their offsets
+// takes to copy its records into the last group, where they get their offsets
 // and store time. Then it needs the group written, and either finds that
 // somebody has done that, or waits for the write that is under way, or writes
 // the group itself, with everything that others have put into it by then:
@@ -17,13 +18,15 @@ import (
 // company. On one connection everything that was read together is staged first
 // and needed afterwards, so that it is one write too.
 //
-// While mu is held, the bytes from wrote to staged are the group that is being
-// written, if writing is true, and the open one behind it, if there is one. Only
-// the leader, who has set writing, moves wrote and writes to the log.
+// While mu is held, the bytes from wrote to staged are those of the groups in
+// pending, in their order. Only the leader, who has set writing, moves wrote and
+// writes to the log; it writes the first group.
 //
 // A write that fails fails everything that is staged: the records behind it
 // have offsets that follow from it. Their queues get their offsets back, and the
 // next record goes where the first of them should have gone.
+//
+// With transientStorePoolEnable nobody needs a group written: see commit.go.
 
 // Sizes of groups, in bytes.
 const (
@@ -32,13 +35,19 @@ const (
 	freeGroups  = 4         // groups kept for use again
 )
 
+// maxPending is how many groups there may be: the one that is being written
+// and the one that takes records.
+const maxPending = 2
+
 // group is a run of records of one file that leaves in one write.
 type group struct {
-	file  *logFile
-	at    int64 // of the first record
-	buf   []byte
-	taken []taken
-	alone bool // buf is the appender's
+	file   *logFile
+	at     int64 // of the first record
+	next   int64 // where the log goes on
+	buf    []byte
+	taken  []taken
+	closed bool // takes no more
+	direct bool // buf is the appender's
 
 	appends, messages int64
 	storeTime         int64     // of the last record
@@ -56,8 +65,6 @@ type taken struct {
 	count int64
 }
 
-func (g *group) end() int64 { return g.at + int64(len(g.buf)) }
-
 // revert ends a group that was not written.
 func (g *group) revert(err error) {
 	for _, t := range g.taken {
@@ -67,8 +74,8 @@ func (g *group) revert(err error) {
 	g.done.Store(true)
 }
 
-// stage gives e the next offsets of the log and of q, copies it into the open
-// group and fills in res. With plain false (prepared and rolled back transaction
+// stage gives e the next offsets of the log and of q, copies it into a group
+// and fills in res. With plain false (prepared and rolled back transaction
 // messages) the records get queue offset 0 and take none.
 func (l *commitLog) stage(e encoded, q *queue, plain bool, res *PutResult) error {
 	began := time.Now()
@@ -94,7 +101,7 @@ func (l *commitLog) stage(e encoded, q *queue, plain bool, res *PutResult) error
 	}
 	l.storeTime = max(l.storeTime, now.UnixMilli())
 	*res = PutResult{PhysicalOffset: l.staged, StoreTimestamp: l.storeTime, Size: int32(n), Count: count}
-	g := l.join(f, began)
+	g := l.join(f, n, began)
 	if plain {
 		res.QueueOffset = q.next
 		q.next += int64(res.Count)
@@ -107,10 +114,10 @@ func (l *commitLog) stage(e encoded, q *queue, plain bool, res *PutResult) error
 	return nil
 }
 
-// take moves records into the open group.
+// take moves records into a group.
 func (l *commitLog) take(g *group, e encoded, plain bool, res *PutResult) {
 	at := len(g.buf)
-	if g.alone = len(e.bytes) >= directBytes; g.alone {
+	if g.direct {
 		g.buf = e.bytes
 	} else {
 		g.buf = append(g.buf, e.bytes...)
@@ -118,13 +125,18 @@ func (l *commitLog) take(g *group, e encoded, plain bool, res *PutResult) {
 	e.bytes = g.buf[at:]
 	patch(e, plain, res)
 	l.staged += int64(len(e.bytes))
-	res.End, res.group = l.staged, g
-	g.storeTime = l.storeTime
+	res.End = l.staged
+	g.next, g.storeTime = l.staged, l.storeTime
 	g.appends++
 	g.messages += int64(res.Count)
+	if l.pool != nil {
+		l.pool.took(l, g.began, res)
+		return
+	}
+	res.group = g
 	g.refs.Add(1)
-	if g.alone {
-		l.lead()
+	for g.direct && !g.done.Load() {
+		l.advance()
 	}
 }
 
@@ -145,10 +157,20 @@ func patch(e encoded, plain bool, res *PutResult) {
 	}
 }
 
-// join returns the open group, a new one if there is none.
-func (l *commitLog) join(f *logFile, began time.Time) *group {
-	if l.open != nil {
-		return l.open
+// joins reports whether n more bytes go into the last group.
+func (l *commitLog) joins(n int64) bool {
+	if len(l.pending) == 0 || n >= directBytes {
+		return false
+	}
+	g := l.pending[len(l.pending)-1]
+	return !g.closed && len(g.buf)+int(n) <= groupBytes
+}
+
+// join returns the group that n bytes at staged go into, a new one if they do
+// not fit the last.
+func (l *commitLog) join(f *logFile, n int64, began time.Time) *group {
+	if l.joins(n) {
+		return l.pending[len(l.pending)-1]
 	}
 	var g *group
 	if n := len(l.free); n > 0 {
@@ -157,72 +179,133 @@ func (l *commitLog) join(f *logFile, began time.Time) *group {
 		g = &group{}
 	}
 	g.file, g.at, g.buf, g.began = f, l.staged, g.own[:0], began
-	g.done.Store(false)
-	l.open = g
+	g.direct = n >= directBytes && l.pool == nil
+	g.closed = g.direct
+	l.pending = append(l.pending, g)
 	return g
 }
 
 // room returns the file that takes n bytes of records of q at staged. It rolls
-// the log, and waits until the open group can take them. mu is held, and given
-// up meanwhile.
+// the log, and waits until there is a group for them. mu is held, and given up
+// meanwhile.
 func (l *commitLog) room(q *queue, n int64) (*logFile, error) {
 	for {
-		if l.closed {
-			return nil, ErrClosed
-		}
-		if q.deleted {
-			return nil, errQueueGone
-		}
 		files := *l.files.Load()
-		fits := len(files) > 0 && l.staged+n+blankSize <= files[len(files)-1].end()
-		alone := !fits || n >= directBytes
 		switch {
+		case l.closed:
+			return nil, ErrClosed
+		case q.deleted:
+			return nil, errQueueGone
 		case l.draining > 0:
 			l.turn.Wait()
-		case l.open != nil && (alone || len(l.open.buf)+int(n) > groupBytes), alone && l.writing:
-			l.advance()
-		case fits:
-			return files[len(files)-1], nil
-		default:
+		case l.pool != nil && l.pool.err != nil:
+			return nil, l.pool.err
+		case len(files) == 0 || l.staged+n+blankSize > files[len(files)-1].end():
 			if err := l.roll(); err != nil {
 				return nil, err
 			}
+		case l.crowded(n):
+			l.advance()
+		default:
+			return files[len(files)-1], nil
 		}
 	}
 }
 
-// advance waits for the write that is under way, or writes the open group. mu
+// crowded reports whether something has to be written before n more bytes are staged.
+func (l *commitLog) crowded(n int64) bool {
+	if l.pool != nil {
+		return l.staged+n-l.wrote.Load() > l.pool.bytes
+	}
+	return len(l.pending) >= maxPending && !l.joins(n)
+}
+
+// roll goes on to the next file: a blank ends the last one.
+func (l *commitLog) roll() error {
+	if p := l.pool; p != nil && p.fastFail && l.buffersUsed() > p.size {
+		return errNoFile{errors.New("transientStorePoolSize buffers are in use, and fastFailIfNoBufferInStorePool is set")}
+	}
+	files := *l.files.Load()
+	if len(files) == 0 || l.staged == files[len(files)-1].end() {
+		next, err := l.nextFile(l.staged)
+		if err == nil {
+			l.add(next)
+		}
+		return err
+	}
+	last := files[len(files)-1]
+	next, err := l.nextFile(last.end())
+	if err != nil {
+		return err
+	}
+	g := l.join(last, blankSize, time.Now())
+	g.buf = binary.BigEndian.AppendUint32(g.buf, uint32(last.end()-l.staged))
+	g.buf = binary.BigEndian.AppendUint32(g.buf, protocol.MagicBlank)
+	g.closed, g.next = true, next.base
+	l.add(next)
+	l.staged = next.base
+	return nil
+}
+
+// unroll takes back files that nothing was written to.
+func (l *commitLog) unroll() {
+	for {
+		files := *l.files.Load()
+		if len(files) == 0 || files[len(files)-1].base <= l.staged {
+			return
+		}
+		kept := files[: len(files)-1 : len(files)-1]
+		l.files.Store(&kept)
+		l.keepSpare(files[len(files)-1])
+	}
+}
+
+// advance waits for the write that is under way, or writes the first group. mu
 // is held, and given up meanwhile.
 func (l *commitLog) advance() {
 	if l.writing {
 		l.turn.Wait()
-	} else if l.open != nil {
+	} else if len(l.pending) > 0 {
 		l.lead()
 	}
 }
 
 // drain has everything written that is staged, and keeps new records out until
 // mu, which is held and given up meanwhile, is given up by the caller.
-func (l *commitLog) drain() {
+func (l *commitLog) drain() error {
 	l.draining++
-	for l.writing || l.open != nil {
+	for l.writing || len(l.pending) > 0 {
 		l.advance()
+		if l.pool != nil && l.pool.err != nil {
+			break
+		}
 	}
 	l.draining--
 	l.turn.Broadcast()
+	if l.pool != nil {
+		return l.pool.err
+	}
+	return nil
 }
 
-// lead writes the open group. mu is held, and given up meanwhile.
+// lead writes the first group. mu is held, and given up meanwhile.
 func (l *commitLog) lead() {
-	g := l.open
-	l.open, l.writing = nil, true
+	g := l.pending[0]
+	g.closed, l.writing = true, true
 	g.refs.Add(1)
-	l.locked.Store(nowMillis())
+	if l.pool == nil {
+		l.locked.Store(nowMillis())
+	}
 	l.mu.Unlock()
+	if l.checksums {
+		seal(g.buf)
+	}
 	err := l.write(g.file, g.buf, g.at)
 	if err == nil {
-		l.wrote.Store(g.end())
-		l.wroteTime.Store(g.storeTime)
+		l.wrote.Store(g.next)
+		if g.messages > 0 {
+			l.wroteTime.Store(g.storeTime)
+		}
 		l.written()
 	}
 	l.locked.Store(0)
@@ -230,26 +313,43 @@ func (l *commitLog) lead() {
 	l.writing = false
 	l.ended(g, err)
 	l.turn.Broadcast()
-	if g.refs.Add(-1) == 0 {
-		l.reuse(g)
+	l.letGo(g)
+}
+
+// seal sets the property checksums of the records of b.
+func seal(b []byte) {
+	for len(b) > blankSize {
+		n := binary.BigEndian.Uint32(b)
+		protocol.SealMessageCRC(b[:n])
+		b = b[n:]
 	}
 }
 
-// ended accounts for a group that was written or could not be.
+// ended accounts for the first group, which was written or could not be.
 func (l *commitLog) ended(g *group, err error) {
-	if err == nil {
-		l.counts.add(g)
-		g.done.Store(true)
+	if l.pool != nil {
+		if l.pool.err = err; err != nil {
+			return // it is tried again
+		}
+	}
+	if err != nil {
+		for _, g := range l.pending {
+			l.counts.failed += g.appends
+			g.revert(err)
+		}
+		clear(l.pending)
+		l.pending = l.pending[:0]
+		l.staged = l.wrote.Load()
+		l.unroll()
 		return
 	}
-	l.counts.failed += g.appends
-	g.revert(err)
-	if next := l.open; next != nil {
-		l.open = nil
-		l.counts.failed += next.appends
-		next.revert(err)
+	if l.pool == nil {
+		l.counts.add(g.appends, g.messages, int64(len(g.buf)), g.began)
 	}
-	l.staged = l.wrote.Load()
+	g.done.Store(true)
+	n := copy(l.pending, l.pending[1:])
+	l.pending[n] = nil
+	l.pending = l.pending[:n]
 }
 
 // settle waits until a group was written, writes it if nobody else does, and
@@ -271,12 +371,19 @@ func (l *commitLog) settle(g *group) error {
 	return err
 }
 
+// letGo gives the leader's reference back, mu being held.
+func (l *commitLog) letGo(g *group) {
+	if g.refs.Add(-1) == 0 && g.done.Load() {
+		l.reuse(g)
+	}
+}
+
 // reuse keeps a group that nobody refers to any more.
 func (l *commitLog) reuse(g *group) {
-	if len(l.free) == freeGroups {
+	if len(l.free) >= l.keepFree {
 		return
 	}
-	if !g.alone {
+	if !g.direct && cap(g.buf) <= 2*groupBytes {
 		g.own = g.buf[:0]
 	}
 	clear(g.taken)
@@ -296,14 +403,14 @@ type putCounts struct {
 // prints them; the last bucket has none.
 var putBuckets = [...]int64{0, 10, 50, 100, 200, 500, 1000, 2000, 3000, 4000, 5000, 10_000}
 
-func (c *putCounts) add(g *group) {
-	c.messages += g.messages
-	c.bytes += int64(len(g.buf))
-	took := time.Since(g.began).Milliseconds()
+func (c *putCounts) add(appends, messages, bytes int64, began time.Time) {
+	c.messages += messages
+	c.bytes += bytes
+	took := time.Since(began).Milliseconds()
 	c.maxMillis = max(c.maxMillis, took)
 	i := 0
 	for i < len(putBuckets) && took > putBuckets[i] {
 		i++
 	}
-	c.distribution[i] += g.appends
+	c.distribution[i] += appends
 }

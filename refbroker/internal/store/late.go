@@ -19,6 +19,7 @@ type late struct {
 	queues  []*queue // of those names that are light queues, else nil
 	propsAt int      // where the length of the properties is in the record
 	most    int64    // bytes that fill may add
+	sealed  bool     // the record ends with a checksum
 }
 
 // Names of light queues (LMQ), which have messages of other topics.
@@ -46,7 +47,7 @@ func (s *Store) late(m *protocol.Message) (*late, Status) {
 	if has && !inner || inner && !s.queues.kindOf(m.Topic).batch {
 		return nil, MessageIllegal
 	}
-	l := &late{inner: inner, count: 1}
+	l := &late{inner: inner, count: 1, sealed: s.cfg.EnabledAppendPropCRC}
 	if has {
 		n, err := strconv.ParseInt(num, 10, 16)
 		if err != nil {
@@ -99,6 +100,9 @@ const systemPrefix = "rmq_sys_"
 
 func (l *late) prepare(m *protocol.Message) {
 	l.most = 1 // a separator
+	if l.sealed {
+		l.most += int64(protocol.MessageCRCRoom(""))
+	}
 	if l.inner {
 		m.Properties = protocol.RemoveProperty(m.Properties, protocol.PropInnerBase)
 		l.most += int64(len(protocol.PropInnerBase)) + 2 + digits
@@ -163,6 +167,9 @@ func (l *late) fill(record []byte, q *queue, plain bool) []byte {
 			}
 		}
 		record = append(record, 2)
+	}
+	if l.sealed {
+		record = protocol.AppendCRCProperty(record)
 	}
 	binary.BigEndian.PutUint32(record, uint32(len(record)))
 	binary.BigEndian.PutUint16(record[l.propsAt:], uint16(len(record)-l.propsAt-2))

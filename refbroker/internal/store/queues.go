@@ -259,7 +259,10 @@ func (s *Store) DeleteTopic(topic string) error {
 	s.dispatch.mu.Lock()
 	defer s.dispatch.mu.Unlock()
 	s.log.mu.Lock()
-	s.log.drain()
+	if err := s.log.drain(); err != nil {
+		s.log.mu.Unlock()
+		return fmt.Errorf("delete topic %s: %w", topic, err)
+	}
 	gone := s.queues.drop(topic, s.log.wrote.Load())
 	s.log.mu.Unlock()
 	for _, q := range gone {

@@ -206,13 +206,22 @@ func (r *recovery) decode(b []byte, m *protocol.Message) int {
 	if err != nil || m.PhysicalOffset != r.at {
 		return 0
 	}
-	if r.s.cfg.CheckCRCOnRecover && len(m.Body) > 0 && !m.VerifyBody() {
+	if r.s.cfg.CheckCRCOnRecover && !r.s.cfg.intact(b[:size], m) {
 		return 0
 	}
 	if endsInZeros(m) && !startsRecord(b[size:], r.at+int64(size)) {
 		return 0
 	}
 	return size
+}
+
+// intact reports whether a record matches the checksum that counts.
+func (c *Config) intact(record []byte, m *protocol.Message) bool {
+	if c.ForceVerifyPropCRC {
+		_, ok := protocol.VerifyMessageCRC(record)
+		return ok
+	}
+	return len(m.Body) == 0 || m.VerifyBody()
 }
 
 // endsInZeros reports whether the end of m looks like a page that never reached

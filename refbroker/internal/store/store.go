@@ -167,6 +167,9 @@ func (s *Store) bitMap(opt *Options) func(topic, properties string) []byte {
 func (s *Store) build(opt *Options) {
 	s.log = newCommitLog(&s.cfg, s.fs, s.logger)
 	s.log.failed = s.fail
+	if s.cfg.TransientStorePoolEnable && !opt.Slave {
+		s.log.usePool(&s.cfg)
+	}
 	s.queues = newQueueTable(&s.cfg, s.fs, opt.BatchQueue)
 	levels, _ := ParseDelayLevels(s.cfg.MessageDelayLevel)
 	if s.cfg.MessageIndexEnable {
@@ -226,6 +229,9 @@ func (s *Store) Start() error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop, s.started = stop, true
+	if s.log.pool != nil {
+		s.running.Go(func() { s.commitLoop(ctx) })
+	}
 	s.log.startSpares(ctx.Done(), &s.running)
 	s.running.Go(func() { s.dispatch.run(ctx) })
 	s.running.Go(func() { s.housekeeping(ctx) })
@@ -376,16 +382,16 @@ func (s *Store) Close() error {
 	}
 	s.log.mu.Lock()
 	s.log.closed = true
-	s.log.drain()
+	err := s.log.drain()
 	s.log.mu.Unlock()
-	var err error
 	if s.started {
-		err = s.shutDown()
+		err = s.shutDown(err)
 	}
 	return errors.Join(err, s.release())
 }
 
-func (s *Store) shutDown() error {
+// shutDown ends what Start began. undone says what could not be written.
+func (s *Store) shutDown(undone error) error {
 	s.stop()
 	s.running.Wait()
 	if s.flush.dirty() {
@@ -393,6 +399,9 @@ func (s *Store) shutDown() error {
 	}
 	s.flush.stop()
 	s.log.dropSpare()
+	if undone != nil {
+		return fmt.Errorf("close store: %w", undone)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	s.dispatch.drain(ctx)

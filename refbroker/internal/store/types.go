@@ -27,6 +27,8 @@ type Options struct {
 	FS   vfs.FS         // default vfs.OS
 	Log  *slog.Logger   // default slog.Default()
 	Host netip.AddrPort // storeHost of new records
+	// Slave says that a master fills the log, so that transientStorePoolEnable has no effect.
+	Slave bool
 	// Settings returns the settings in force, for those that may change while the
 	// store is open: all of disk protection. nil: those of Open.
 	Settings func() *Config

@@ -1,0 +1,112 @@
+package store
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"rmqbench/refbroker/internal/vfs"
+	"rmqbench/refbroker/protocol"
+)
+
+// BenchmarkSyncFlush compares SYNC_FLUSH with what the disk can do: a loop that
+// writes one record of the same size and calls fdatasync. Both take turns of
+// turn; one iteration is one turn of each. Medians over the iterations:
+//
+//	syncs/bare   fdatasync calls of the store per one of the loop, in the same time:
+//	             1 says that the disk never waited for the store
+//	msg/bare     messages of the store per one of the loop
+//	p50-µs       from the append to the answer
+func BenchmarkSyncFlush(b *testing.B) {
+	const turn = 200 * time.Millisecond
+	for _, inFlight := range []int{1, 16, 256} {
+		b.Run(fmt.Sprint(inFlight), func(b *testing.B) {
+			s, bare := benchStore(b, SyncFlush), newBareLoop(b)
+			var syncs, messages, p50s, bareRate []float64
+			for range b.N {
+				calls := bare.run(b, turn)
+				before := s.Stats().Flushes
+				sent, p50 := appendFor(s, inFlight, turn)
+				syncs = append(syncs, float64(s.Stats().Flushes-before)/calls)
+				messages = append(messages, float64(sent)/calls)
+				p50s = append(p50s, float64(p50.Microseconds()))
+				bareRate = append(bareRate, calls/turn.Seconds())
+			}
+			b.ReportMetric(median(syncs), "syncs/bare")
+			b.ReportMetric(median(messages), "msg/bare")
+			b.ReportMetric(median(p50s), "p50-µs")
+			b.ReportMetric(median(bareRate), "bare/s")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// bareLoop writes records into a file as the log does, and syncs each.
+type bareLoop struct {
+	file   vfs.File
+	record []byte
+	at     int64
+}
+
+func newBareLoop(b *testing.B) *bareLoop {
+	f, err := vfs.OS.Create(filepath.Join(b.TempDir(), "bare"))
+	if err == nil {
+		err = f.Truncate(1 << 30)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { f.Close() }) //nolint:errcheck // a benchmark
+	return &bareLoop{file: f, record: protocol.AppendMessage(nil, benchMessage(0))}
+}
+
+// run returns how many calls there were.
+func (l *bareLoop) run(b *testing.B, length time.Duration) float64 {
+	n := 0.0
+	for began := time.Now(); time.Since(began) < length; n++ {
+		_, err := l.file.WriteAt(l.record, l.at)
+		if err == nil {
+			err = l.file.Sync()
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		l.at += int64(len(l.record))
+	}
+	return n
+}
+
+// appendFor keeps messages in flight for a while, as a broker does: every answer
+// brings the next message. It returns how many there were and the median of
+// their times.
+func appendFor(s *Store, inFlight int, length time.Duration) (int64, time.Duration) {
+	var sent atomic.Int64
+	var wait sync.WaitGroup
+	times := make([][]float64, inFlight)
+	end := time.Now().Add(length)
+	for g := range inFlight {
+		wait.Go(func() {
+			m, w := benchMessage(g%8), make(wakeUp, 1)
+			for time.Now().Before(end) {
+				began := time.Now()
+				if res := s.Append(m); res.Pending {
+					s.Await(res.End, w)
+					<-w
+				}
+				times[g] = append(times[g], float64(time.Since(began)))
+				sent.Add(1)
+			}
+		})
+	}
+	wait.Wait()
+	return sent.Load(), time.Duration(median(slices.Concat(times...)))
+}
