@@ -72,7 +72,7 @@ func newCommitLog(cfg *Config, fsys vfs.FS, log *slog.Logger) *commitLog {
 // between creating and sizing it leaves; any other wrong length is an error.
 func (l *commitLog) load() error {
 	for _, dir := range l.paths.write {
-		if err := l.fs.MkdirAll(dir); err != nil {
+		if err := vfs.MakeDirs(l.fs, dir); err != nil {
 			return fmt.Errorf("make commit log folder: %w", err)
 		}
 	}
@@ -181,6 +181,11 @@ func (l *commitLog) nextFile(base int64) (*logFile, error) {
 	if err != nil {
 		return nil, errNoFile{fmt.Errorf("make commit log file: %w", err)}
 	}
+	// A crash may not leave the file behind it and take this one away.
+	if err := l.enter(f); err != nil {
+		f.release()
+		return nil, err
+	}
 	return f, nil
 }
 
@@ -223,18 +228,21 @@ func (l *commitLog) serveSpares(stop <-chan struct{}) {
 			ahead := err == nil && f.acquire()
 			l.spare <- spareFile{f, err}
 			if ahead {
-				l.enter(f)
+				_ = l.enter(f) // the store stops
+				f.release()
 			}
 		}
 	}
 }
 
 // enter makes the directory entry of a new file durable before a flush needs it.
-func (l *commitLog) enter(f *logFile) {
-	defer f.release()
-	if err := f.sync(l.fs, filepath.Dir(f.path)); err != nil {
-		l.failed(fmt.Errorf("flush new commit log file: %w", err))
+func (l *commitLog) enter(f *logFile) error {
+	err := f.sync(l.fs, filepath.Dir(f.path))
+	if err != nil {
+		err = fmt.Errorf("flush new commit log file: %w", err)
+		l.failed(err)
 	}
+	return err
 }
 
 // dropSpare deletes the file made ahead, at a clean stop.

@@ -83,7 +83,7 @@ func (x *index) writable() (*indexFile, error) {
 			return nil, err
 		}
 	}
-	if err := x.fs.MkdirAll(x.dir); err != nil {
+	if err := vfs.MakeDirs(x.fs, x.dir); err != nil {
 		return nil, fmt.Errorf("make index folder: %w", err)
 	}
 	f, err := openIndexFile(x.fs, x.nextName(), x.slots, x.limit)

@@ -158,9 +158,10 @@ func (q *queue) truncate(end int64) error {
 	return nil
 }
 
-// cut removes the units of records at or behind a physical offset.
+// cut removes the units of records at or behind a physical offset, and any that
+// is not valid with all that follow it.
 func (q *queue) cut(phys int64) error {
-	n, found, err := q.search(func(u unit) bool { return !u.blank() && u.phys >= phys })
+	n, found, err := q.search(func(u unit) bool { return !u.valid() || !u.blank() && u.phys >= phys })
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type queueTable struct {
 	cfg    *Config
 	batch  func(topic string) bool // nil: no topic has batch queues
 	opened *openFiles
+	failed func(error) // a sync failed
 
 	mu      sync.RWMutex
 	queues  map[queueKey]*queue
@@ -33,7 +34,7 @@ type queueTable struct {
 
 func newQueueTable(cfg *Config, fsys vfs.FS, batch func(topic string) bool) *queueTable {
 	return &queueTable{
-		fs: fsys, cfg: cfg, batch: batch, opened: newOpenFiles(),
+		fs: fsys, cfg: cfg, batch: batch, opened: newOpenFiles(), failed: func(error) {},
 		queues: map[queueKey]*queue{}, deleted: map[string]int64{},
 	}
 }
@@ -97,7 +98,7 @@ func (t *queueTable) make(kind *queueKind, topic string, id int32) *queue {
 }
 
 func (t *queueTable) place(u *unitFiles, dir string, q *queue, unitSize, fileSize int64) {
-	u.fs, u.opened = t.fs, t.opened
+	u.fs, u.opened, u.failed = t.fs, t.opened, t.failed
 	u.dir = filepath.Join(dir, q.topic, strconv.Itoa(int(q.id)))
 	u.unitSize, u.fileSize = unitSize, fileSize
 }

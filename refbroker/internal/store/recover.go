@@ -44,9 +44,9 @@ func (s *Store) recover(clean bool) error {
 	if err := r.prepareIndex(); err != nil {
 		return err
 	}
-	first := files[r.firstFile(queueEnd)]
+	trusted, first := r.start(files, queueEnd)
 	r.at = first.base
-	if err := r.renewExtensions(); err != nil {
+	if err := r.distrust(trusted.base); err != nil {
 		return err
 	}
 	arrived := s.dispatch.arrived
@@ -65,18 +65,16 @@ func (s *Store) recover(clean bool) error {
 	return nil
 }
 
-// renewExtensions has units with an extension made anew, as far as the log is
-// dispatched again: bits that did not reach the disk cannot be told from others.
-func (r *recovery) renewExtensions() error {
-	if r.clean || !r.s.cfg.EnableConsumeQueueExt {
+// distrust takes the units out of all records at or behind a physical offset.
+// They are made anew: a loss of power may have torn any that the checkpoint does
+// not vouch for, and after a failed sync even one that can be read may never
+// reach the disk. What the checkpoint vouches for must not be touched: a crash
+// in the next moment would find it gone.
+func (r *recovery) distrust(phys int64) error {
+	if r.clean {
 		return nil
 	}
-	return r.s.queues.each(func(q *queue) error {
-		if q.ext == nil {
-			return nil
-		}
-		return q.cut(r.at)
-	})
+	return r.s.queues.each(func(q *queue) error { return q.cut(phys) })
 }
 
 // forgetLog removes queues and index of a log that is gone, as Java does.
@@ -107,27 +105,25 @@ func (r *recovery) prepareIndex() error {
 	return x.repair(r.s.log)
 }
 
-// firstFile returns where to start among the files of the log.
-func (r *recovery) firstFile(queueEnd int64) int {
-	files := *r.s.log.files.Load()
-	for i := len(files) - 1; i > 0; i-- {
-		if r.clean && files[i].base <= queueEnd || !r.clean && r.coversCrash(files[i]) {
-			return i
-		}
+// start returns the file before which consume queues are surely right, and the
+// one where to start: the same, or an earlier one if the index ends there.
+func (r *recovery) start(files []*logFile, queueEnd int64) (trusted, first *logFile) {
+	i := len(files) - 1
+	for i > 0 && (r.clean && files[i].base > queueEnd || !r.clean && !r.vouchedFor(files[i])) {
+		i--
 	}
-	return 0
+	trusted = files[i]
+	for i > 0 && !r.clean && r.s.index != nil && r.s.index.from < files[i].base {
+		i--
+	}
+	return trusted, files[i]
 }
 
-// coversCrash reports whether everything before f is durable and indexed.
-func (r *recovery) coversCrash(f *logFile) bool {
+// vouchedFor reports whether the checkpoint says that everything before f is durable.
+func (r *recovery) vouchedFor(f *logFile) bool {
 	var m protocol.Message
-	if _, err := protocol.DecodeMessage(f.data, &m); err != nil || m.StoreTimestamp == 0 {
-		return false
-	}
-	if r.s.index != nil && r.s.index.from < f.base {
-		return false
-	}
-	return m.StoreTimestamp <= r.s.times.times.start()
+	_, err := protocol.DecodeMessage(f.data, &m)
+	return err == nil && m.StoreTimestamp != 0 && m.StoreTimestamp <= r.s.times.times.start()
 }
 
 // scan goes through the records up to the first thing that is none.

@@ -122,7 +122,7 @@ func memorySize() int64 {
 func (s *Store) path(name string) string { return filepath.Join(s.cfg.StorePathRootDir, name) }
 
 func (s *Store) takeLock() error {
-	if err := s.fs.MkdirAll(s.cfg.StorePathRootDir); err != nil {
+	if err := vfs.MakeDirs(s.fs, s.cfg.StorePathRootDir); err != nil {
 		return fmt.Errorf("make store folder: %w", err)
 	}
 	f, err := s.fs.Create(s.path("lock"))
@@ -171,6 +171,7 @@ func (s *Store) build(opt *Options) {
 		s.log.usePool(&s.cfg)
 	}
 	s.queues = newQueueTable(&s.cfg, s.fs, opt.BatchQueue)
+	s.queues.failed = s.fail
 	levels, _ := ParseDelayLevels(s.cfg.MessageDelayLevel)
 	if s.cfg.MessageIndexEnable {
 		s.index = newIndex(&s.cfg, s.fs, s.logger)
@@ -223,8 +224,7 @@ func (s *Store) load() (err error) {
 
 // Start lets messages in and starts the loops beside the append path.
 func (s *Store) Start() error {
-	abort := []byte(strconv.Itoa(os.Getpid()))
-	if err := vfs.WriteFile(s.fs, s.path("abort"), abort, false); err != nil {
+	if err := s.enter(); err != nil {
 		return fmt.Errorf("start store: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -242,6 +242,16 @@ func (s *Store) Start() error {
 		s.running.Go(func() { s.flush.runAsync(ctx) })
 	}
 	return nil
+}
+
+// enter leaves the sign that tells a crash from a stop. It is durable before
+// anything else is written: a consume queue, too, may reach the disk before the
+// records that it points to.
+func (s *Store) enter() error {
+	if err := vfs.WriteFile(s.fs, s.path("abort"), []byte(strconv.Itoa(os.Getpid())), false); err != nil {
+		return err
+	}
+	return s.fs.SyncDir(s.cfg.StorePathRootDir)
 }
 
 // fail is called when a sync has failed: nothing that is not durable yet can be

@@ -22,6 +22,7 @@ type unitFiles struct {
 	fileSize int64 // a multiple of unitSize
 	unitSize int64
 	opened   *openFiles
+	failed   func(error) // a sync failed
 
 	mu     sync.RWMutex // guards files and what they have open
 	files  []*cqFile    // by base, without gaps
@@ -188,7 +189,35 @@ func (u *unitFiles) open(f *cqFile) error {
 	return nil
 }
 
+// seal makes the last file durable before the next one comes, so that a crash
+// cannot leave a later file and take an earlier one away, or its length. A sync
+// that fails is final.
+func (u *unitFiles) seal() error {
+	n := len(u.files)
+	if n == 0 {
+		return nil
+	}
+	if err := u.open(u.files[n-1]); err != nil {
+		return err
+	}
+	err := u.files[n-1].file.Sync()
+	if err == nil {
+		err = u.fs.SyncDir(u.dir)
+	}
+	if err != nil {
+		u.failed(fmt.Errorf("flush consume queue: %w", err))
+	}
+	return nil
+}
+
 func (u *unitFiles) create(f *cqFile) error {
+	if err := u.seal(); err != nil {
+		return err
+	}
+	// sync makes the names up to there durable, but not its own.
+	if err := vfs.MakeDirs(u.fs, filepath.Dir(filepath.Dir(u.dir))); err != nil {
+		return err
+	}
 	if err := u.fs.MkdirAll(u.dir); err != nil {
 		return err
 	}

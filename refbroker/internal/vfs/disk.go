@@ -113,6 +113,13 @@ func (d *Disk) Operations() int64 {
 	return d.ops
 }
 
+// Down reports whether the disk is down.
+func (d *Disk) Down() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.down
+}
+
 // DieAfter lets n more changing operations through. The one after them is done
 // in part, as if the process had been killed or the power cut during it, and
 // everything else fails with ErrDown until Kill or Crash.
@@ -280,7 +287,7 @@ func (d *Disk) settleNames(pick func(*change) bool) {
 	left := map[key]bool{}
 	kept := d.changes[:0]
 	for _, c := range d.changes {
-		if c.touches(left) || !pick(&c) {
+		if picked := pick(&c); !picked || c.touches(left) {
 			for _, k := range c.keys {
 				left[k] = true
 			}

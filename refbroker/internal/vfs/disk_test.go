@@ -25,7 +25,9 @@ type script struct {
 	files map[string]File
 }
 
-func (s *script) say(format string, args ...any) { s.said = append(s.said, fmt.Sprintf(format, args...)) }
+func (s *script) say(format string, args ...any) {
+	s.said = append(s.said, fmt.Sprintf(format, args...))
+}
 
 // reason is an error without the texts that differ between file systems.
 func reason(err error) string {
@@ -245,6 +247,11 @@ func TestCrashLosesWhatIsNotSynced(t *testing.T) {
 			mustWrite(t, f, []byte("data"), 0)
 			must(t, f.Sync(), d.SyncDir("/d"))
 		}, []string{"", "d/f=data"}},
+		{"a folder is synced, another one is not", func(t *testing.T, d *Disk) {
+			must(t, d.MkdirAll("/d"), d.MkdirAll("/e"), d.SyncDir("/"))
+			must(t, create(t, d, "/e/lost").Sync(), d.Remove("/e/lost"))
+			must(t, create(t, d, "/d/f").Sync(), d.SyncDir("/d"))
+		}, []string{"d/f=", "d/f=,e/lost="}},
 		{"names do not wait for each other", func(t *testing.T, d *Disk) {
 			must(t, create(t, d, "/f").Sync(), create(t, d, "/g").Sync())
 		}, []string{"", "f=", "g=", "f=,g="}},

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"path/filepath"
 )
 
 // ErrLocked is returned by File.Lock when another process, or another open
@@ -84,6 +85,25 @@ type File interface {
 type Mapping interface {
 	Bytes() []byte
 	Unmap() error
+}
+
+// MakeDirs makes a folder and those above it, and the names of the new ones
+// durable: a file in a folder without a name is lost with it.
+func MakeDirs(fsys FS, path string) error {
+	_, err := fsys.Stat(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	up := filepath.Dir(path)
+	if up != path {
+		if err := MakeDirs(fsys, up); err != nil {
+			return err
+		}
+	}
+	if err := fsys.MkdirAll(path); err != nil {
+		return err
+	}
+	return fsys.SyncDir(up)
 }
 
 // ReadFile reads a whole small file.
