@@ -62,6 +62,9 @@ func killRounds(t *testing.T, flush string, rounds int) {
 		if !oneFolder(t, random, min(roundsPerFolder, rounds-sum.rounds), &sum) {
 			return
 		}
+		if rounds > roundsPerFolder {
+			t.Logf("so far %s", sum.String())
+		}
 	}
 }
 
@@ -72,7 +75,10 @@ func oneFolder(t *testing.T, random *rand.Rand, rounds int, sum *killSum) bool {
 	v.start()
 	c := newKillCheck(t, v, rounds)
 	defer c.client.Close()
-	defer func() { sum.add(c.ledger.Settle(), v) }()
+	defer func() {
+		sum.add(c.ledger.Settle(), v)
+		v.putAway()
+	}()
 	for round := range rounds {
 		c.load(random, round)
 		v.verify("after SIGKILL", true)
@@ -225,6 +231,20 @@ func (v *victim) begin() <-chan bool {
 		ready <- false
 	})
 	return ready
+}
+
+// putAway removes the folder, or keeps it as evidence where the test has failed.
+func (v *victim) putAway() {
+	v.kill()
+	if !v.t.Failed() {
+		_ = os.RemoveAll(filepath.Join(v.dir, "store"))
+		return
+	}
+	kept, err := os.MkdirTemp("", "rmqbench-killed-")
+	if err == nil {
+		err = os.Rename(filepath.Join(v.dir, "store"), filepath.Join(kept, "store"))
+	}
+	v.t.Logf("the folder of the failure is kept in %s (%v)", kept, err)
 }
 
 // kill ends the broker with SIGKILL, if it runs, and waits until it is gone.

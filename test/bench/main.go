@@ -42,6 +42,8 @@ type options struct {
 	java     bool
 	dir      string
 	markdown bool
+
+	others float64 // load of the machine before the run
 }
 
 func main() {
@@ -87,6 +89,7 @@ func run(ctx context.Context, o options) error {
 		return nil
 	}
 	began := time.Now()
+	o.others = loadAverage()
 	b := &bench{options: o}
 	if b.dir, err = os.MkdirTemp(o.dir, "bench-"); err != nil {
 		return fmt.Errorf("a folder for the brokers' data: %w; give one with -dir", err)

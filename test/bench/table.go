@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +42,7 @@ func (l *line) p99(target string) time.Duration {
 }
 
 // headings of the table; the last is text, the first too.
-var headings = []string{"row", "Go", "Java", "", "Go / Java", "p50", "p99", "of the limit", "note"}
+var headings = []string{"row", "Go", "Java", "", "Go / Java", "p50", "p99", "Go / limit", "note"}
 
 // cells are a line as text.
 func (l *line) cells() []string {
@@ -126,6 +128,19 @@ func number(v float64, digits int) string {
 	return whole
 }
 
+// quiet is the load a processor up to which a machine is taken to be quiet.
+const quiet = 0.3
+
+// loadAverage returns the kernel's, of the last minute.
+func loadAverage() float64 {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	v, _ := strconv.ParseFloat(strings.Fields(string(text))[0], 64)
+	return v
+}
+
 // printTable prints the medians of all rows, as text or as Markdown.
 func printTable(w io.Writer, o options, lines []line) {
 	rows := [][]string{headings}
@@ -133,6 +148,9 @@ func printTable(w io.Writer, o options, lines []line) {
 		rows = append(rows, lines[i].cells())
 	}
 	fmt.Fprintf(w, "\nMedians of %d turns of %s, Go and Java in turns on one machine; p50, p99: Go / Java.\n", o.rounds, o.turn)
+	if o.others > quiet*float64(runtime.NumCPU()) {
+		fmt.Fprintf(w, "The machine was not quiet: a load of %.1f on %d processors before the first turn.\n", o.others, runtime.NumCPU())
+	}
 	fmt.Fprintf(w, "The Java broker (heap 2 GiB) was under load for %s first, because of its JIT; recovery, boot and memory are of fresh processes.\n", o.warm)
 	fmt.Fprint(w, "Limit: for SYNC_FLUSH a bare loop of pwrite and fdatasync, each with all that is in flight; for ASYNC_FLUSH a server that only answers.\n\n")
 	if o.markdown {
