@@ -25,14 +25,16 @@ import (
 // folder is a store's folder that Go and Java brokers open in turn, always as
 // the same broker at the same address.
 type folder struct {
-	t    *testing.T
-	peer *profiles.Peer
-	dir  string // the store
-	conf string // the file that -c names
-	addr string // clients reach the broker there, without brackets in Java's way
-	port int
-	v6   bool // the machine has ::1
-	runs int
+	t     *testing.T
+	peer  *profiles.Peer
+	dir   string // the store
+	conf  string // the file that -c names
+	addr  string // clients reach the broker there, without brackets in Java's way
+	port  int
+	v6    bool     // the machine has ::1
+	all   bool     // with everything that is off by default
+	light []string // light message queues
+	runs  int
 }
 
 // folderSettings make every file small, what is done from time to time frequent,
@@ -57,6 +59,9 @@ func newFolder(t *testing.T, peer *profiles.Peer, settings map[string]string) *f
 	}
 	all := maps.Clone(folderSettings)
 	maps.Copy(all, settings)
+	if f.all = settings["enableLmq"] == "true"; f.all {
+		f.light = []string{"%LMQ%a", "%LMQ%b"}
+	}
 	all["listenPort"], all["storePathRootDir"] = strconv.Itoa(f.port), f.dir
 	if !f.v6 {
 		all["bindAddress"] = "0.0.0.0"

@@ -20,6 +20,7 @@ type contents struct {
 	Forbidden map[string]map[string]int32
 	Modes     map[string]map[string]protocol.MessageRequestMode
 	Offsets   map[string]map[int32]int64 // consumers', by topic@group
+	Light     map[string]int64           // of light message queues
 	Delayed   map[int32]int64            // how far delay levels are
 	Queues    map[string][]record        // by topic/queue
 
@@ -47,15 +48,16 @@ func (n *node) read() *contents {
 	n.t.Helper()
 	topics := ask[protocol.TopicConfigTable](n, protocol.CodeGetAllTopicConfig)
 	groups := ask[protocol.SubscriptionGroupTable](n, protocol.CodeGetAllSubscriptionGroupConfig)
+	offsets := ask[protocol.ConsumerOffsetTable](n, protocol.CodeGetAllConsumerOffset)
 	c := &contents{
 		Topics: topics.TopicConfigTable, Groups: groups.SubscriptionGroupTable, Forbidden: groups.ForbiddenTable,
 		Modes:   ask[protocol.MessageRequestModeTable](n, protocol.CodeGetAllMessageRequestMode).MessageRequestModeMap,
-		Offsets: ask[protocol.ConsumerOffsetTable](n, protocol.CodeGetAllConsumerOffset).OffsetTable,
+		Offsets: offsets.OffsetTable, Light: offsets.LmqOffsetTable,
 		Delayed: ask[protocol.DelayOffsetTable](n, protocol.CodeGetAllDelayOffset).OffsetTable,
 		Queues:  map[string][]record{},
 	}
 	c.Delayed = withoutZeros(c.Delayed)
-	for name := range c.Topics {
+	for _, name := range append(slices.Collect(maps.Keys(c.Topics)), n.light...) {
 		for q, at := range ask[protocol.TopicStatsTable](n, protocol.CodeGetTopicStatsInfo, "topic", name).OffsetTable {
 			if at.MaxOffset > at.MinOffset {
 				c.Queues[queueName(name, q.QueueID)] = n.readQueue(name, q.QueueID, at)
@@ -100,15 +102,17 @@ func (n *node) readQueue(topic string, queue int32, extent protocol.TopicOffset)
 func (n *node) readUnits(all []record, topic string, queue int32, extent protocol.TopicOffset) {
 	n.t.Helper()
 	units := map[int64]protocol.ConsumeQueueData{}
-	for at, step := extent.MinOffset, int64(0); at < extent.MaxOffset; at += step {
-		data := ask[protocol.ConsumeQueueBody](n, protocol.CodeQueryConsumeQueue, "topic", topic,
-			"queueId", fmt.Sprint(queue), "index", fmt.Sprint(at), "count", "16").QueueData
-		if step = int64(len(data)); step == 0 {
-			n.t.Errorf("%s broker: no units of %s/%d from %d on", n, topic, queue, at)
-			return
+	// A unit of a batch consume queue stands for several offsets: one at a time.
+	if slices.ContainsFunc(all, func(r record) bool { return r.SysFlag&protocol.SysFlagInnerBatch != 0 }) {
+		for i := range all {
+			n.unitsFrom(units, topic, queue, all[i].QueueOffset, 1)
 		}
-		for _, u := range data {
-			units[u.PhysicOffset] = u
+	} else {
+		for at, step := extent.MinOffset, int64(0); at < extent.MaxOffset; at += step {
+			if step = n.unitsFrom(units, topic, queue, at, 16); step == 0 {
+				n.t.Errorf("%s broker: no units of %s/%d from %d on", n, topic, queue, at)
+				return
+			}
 		}
 	}
 	for i := range all {
@@ -118,6 +122,17 @@ func (n *node) readUnits(all []record, topic string, queue int32, extent protoco
 		}
 		all[i].Tags = u.TagsCode
 	}
+}
+
+// unitsFrom reads units of a consume queue and returns how many there were.
+func (n *node) unitsFrom(units map[int64]protocol.ConsumeQueueData, topic string, queue int32, at, count int64) int64 {
+	n.t.Helper()
+	data := ask[protocol.ConsumeQueueBody](n, protocol.CodeQueryConsumeQueue, "topic", topic,
+		"queueId", fmt.Sprint(queue), "index", fmt.Sprint(at), "count", fmt.Sprint(count)).QueueData
+	for _, u := range data {
+		units[u.PhysicOffset] = u
+	}
+	return int64(len(data))
 }
 
 // crossCheck looks every message up by its keys, its id and its time.
@@ -190,6 +205,9 @@ func (n *node) checkKey(r *record, key string, unique bool, complain func(string
 // checkTime searches the first message that is not older than r.
 func (n *node) checkTime(r *record, queue []record, complain func(string, ...any)) {
 	first := slices.IndexFunc(queue, func(o record) bool { return o.StoreTimestamp >= r.StoreTimestamp })
+	if last := len(queue) - 1; r.SysFlag&protocol.SysFlagInnerBatch != 0 && r.StoreTimestamp == queue[last].StoreTimestamp {
+		first = last // a batch consume queue says so
+	}
 	resp, err := n.call(&protocol.Command{Code: protocol.CodeSearchOffsetByTimestamp, Fields: fieldsOf(
 		"topic", r.Topic, "queueId", fmt.Sprint(r.QueueID), "timestamp", fmt.Sprint(r.StoreTimestamp))})
 	if err != nil || resp.Code != protocol.RespSuccess {

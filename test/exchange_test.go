@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/binary"
 	"maps"
 	"net/netip"
 	"os"
@@ -39,6 +40,12 @@ func TestExchange(t *testing.T) {
 		{"killed", map[string]string{"flushDiskType": "SYNC_FLUSH"}, []turn{
 			{write: true, kill: true}, {java: true, write: true, kill: true}, {write: true, kill: true}, {java: true, kill: true},
 		}},
+		{"everything on", map[string]string{
+			"enableConsumeQueueExt": "true", "enableCalcFilterBitMap": "true",
+			"enableLmq": "true", "enableMultiDispatch": "true", "brokerIP1": "::1",
+		}, []turn{
+			{write: true}, {java: true, write: true, kill: true}, {write: true, kill: true}, {java: true, kill: true},
+		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -69,7 +76,7 @@ func (f *folder) turn(l *ledger, before *contents, turn turn) *contents {
 	for _, s := range c.Complaints {
 		f.t.Errorf("%s broker: %s", n, s)
 	}
-	if turn.kill {
+	if turn.kill && turn.write {
 		n.awaitFiles(c)
 	}
 	n.stop(turn.kill)
@@ -97,25 +104,36 @@ func shorten(s string) string {
 	return s
 }
 
-// awaitFiles waits until offsets are in the files, which happens from time to
-// time: a kill before that takes them back, as it may.
+// awaitFiles waits until offsets and how far the timer is are in the files,
+// which happens from time to time: a kill before that takes them back, as it may.
 func (n *node) awaitFiles(c *contents) {
 	n.t.Helper()
+	now := time.Now().UnixMilli()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		var offsets protocol.ConsumerOffsetTable
 		var delays protocol.DelayOffsetTable
-		n.configFile("consumerOffset.json", &offsets)
+		n.configFile(map[bool]string{false: "consumerOffset.json", true: "lmqConsumerOffset.json"}[n.all], &offsets)
 		n.configFile("delayOffset.json", &delays)
 		delays.OffsetTable = withoutZeros(delays.OffsetTable)
-		if cmp.Equal(offsets.OffsetTable, c.Offsets) && maps.Equal(delays.OffsetTable, c.Delayed) {
+		if cmp.Equal(offsets.OffsetTable, c.Offsets) && maps.Equal(offsets.LmqOffsetTable, c.Light) && maps.Equal(delays.OffsetTable, c.Delayed) && n.timerAt() >= now {
 			return
 		}
 		if time.Now().After(deadline) {
-			n.t.Fatalf("%s broker does not write its offsets: %v\n%v", n, cmp.Diff(offsets.OffsetTable, c.Offsets), cmp.Diff(delays.OffsetTable, c.Delayed))
+			n.t.Fatalf("%s broker does not write its offsets: %v\n%v\ntimer at %d", n,
+				cmp.Diff(offsets.OffsetTable, c.Offsets), cmp.Diff(delays.OffsetTable, c.Delayed), n.timerAt())
 		}
 		time.Sleep(50 * time.Millisecond) // between looks, as nothing tells
 	}
+}
+
+// timerAt returns up to which time messages of the timer count as delivered, ms.
+func (n *node) timerAt() int64 {
+	b, err := os.ReadFile(filepath.Join(n.dir, "config", "timercheck"))
+	if err != nil || len(b) < 8 {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(b))
 }
 
 // configFile reads a file of the folder config; a file that is being written is read again later.

@@ -237,6 +237,9 @@ func (b *Broker) consumeQueue(r *remoting.Request) {
 		if !ok {
 			break
 		}
+		if last := len(body.QueueData) - 1; last >= 0 && body.QueueData[last].PhysicOffset == phys {
+			continue // the same unit of a batch consume queue
+		}
 		body.QueueData = append(body.QueueData, protocol.ConsumeQueueData{PhysicOffset: phys, PhysicSize: size, TagsCode: tags})
 	}
 	replyJSON(r, &body)
