@@ -11,6 +11,7 @@
 //	topic.go              topics.json; topicadmin.go: requests about that
 //	group.go              subscriptionGroup.json; groupadmin.go: requests about that
 //	offset.go             consumerOffset.json; offsethandlers.go: requests about that
+//	filterdata.go         consumerFilter.json; sqlfilter.go: filters of pulls by expression
 //	schedule.go           delay levels, delayOffset.json
 //	timer.go, recall.go   messages with a time, and taking them back
 //	lock.go               queue locks
@@ -69,6 +70,7 @@ type Broker struct {
 	clients   *clients
 	locks     *queueLocks
 	modes     *requestModes
+	filters   *consumerFilters
 	holds     *holds
 	schedule  *schedule
 	timer     *timer.Timer // nil with timerWheelEnable=false
@@ -146,6 +148,10 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 	b.modes = newRequestModes(b.fs, &cfg)
 	b.clients = newClients(time.Now, b.notifyMembers)
 	var err error
+	if b.filters, err = newConsumerFilters(b.fs, b.config, log); err != nil {
+		return nil, err
+	}
+	b.clients.left = b.filters.unregister
 	if b.schedule, err = newSchedule(b.fs, &cfg, log); err != nil {
 		return nil, err
 	}
@@ -201,6 +207,7 @@ func (b *Broker) start() error {
 		return err
 	}
 	s, err := store.Open(cfg.Config, store.Options{FS: b.fs, Log: b.log, Host: b.storeHost, Arrived: b.arrived, BatchQueue: b.topics.hasBatchQueues,
+		BitMap:   b.filters.bitMap,
 		Settings: func() *store.Config { return &b.config().Config }, CleanAfter: b.cleanAfter})
 	if err != nil {
 		return err
@@ -233,7 +240,7 @@ func (b *Broker) load() error {
 	if err := b.fs.MkdirAll(b.config().configDir()); err != nil {
 		return err
 	}
-	return errors.Join(b.topics.load(), b.groups.load(), b.offsets.load(), b.schedule.load(), b.modes.load())
+	return errors.Join(b.topics.load(), b.groups.load(), b.offsets.load(), b.schedule.load(), b.modes.load(), b.filters.load())
 }
 
 // arrived is called by the store's dispatch for every message.
@@ -252,6 +259,7 @@ func (b *Broker) loops(cfg *Config) {
 	b.wg.Go(func() { b.holds.watch(b.stop) })
 	b.every(time.Duration(max(cfg.FlushConsumerOffsetInterval, 1))*time.Millisecond, func() { b.saved("consumer offsets", b.offsets.save()) })
 	b.every(time.Duration(max(cfg.FlushDelayOffsetInterval, 1))*time.Millisecond, func() { b.saved("delay offsets", b.schedule.save()) })
+	b.every(saveFiltersEvery, func() { b.saved("consumer filters", b.filters.save()) })
 	b.every(10*time.Second, func() {
 		b.clients.expire(time.Duration(b.config().ChannelExpiredTimeout) * time.Millisecond)
 	})
@@ -315,7 +323,7 @@ func (b *Broker) close() error {
 		err = b.timer.Close()
 	}
 	if b.store != nil {
-		err = errors.Join(err, b.offsets.save(), b.schedule.save(), b.store.Close())
+		err = errors.Join(err, b.offsets.save(), b.schedule.save(), b.filters.save(), b.store.Close())
 	}
 	b.client.Close()
 	return err

@@ -47,6 +47,7 @@ type consumerGroup struct {
 type clients struct {
 	now    func() time.Time
 	notify func(group string, conns []*remoting.Conn)
+	left   func(group string) // nil, or told that a group has no member any more
 
 	mu        sync.RWMutex
 	consumers map[string]*consumerGroup
@@ -164,6 +165,9 @@ func (t *clients) unregister(group string, conn *remoting.Conn, notify bool) {
 		model = g.messageModel
 	}
 	t.mu.Unlock()
+	if removed && len(conns) == 0 {
+		t.over(group)
+	}
 	if removed && notify && model != broadcasting {
 		t.notify(group, conns)
 	}
@@ -198,10 +202,15 @@ func (t *clients) gone(conn *remoting.Conn) {
 		left  []*remoting.Conn
 	}
 	var changes []change
+	var over []string
 	t.mu.Lock()
 	delete(t.watched, conn)
 	for _, g := range t.consumers {
-		if left, removed := t.leave(g, conn); removed && g.messageModel != broadcasting {
+		left, removed := t.leave(g, conn)
+		if removed && len(left) == 0 {
+			over = append(over, g.name)
+		}
+		if removed && g.messageModel != broadcasting {
 			changes = append(changes, change{g.name, left})
 		}
 	}
@@ -212,8 +221,19 @@ func (t *clients) gone(conn *remoting.Conn) {
 		}
 	}
 	t.mu.Unlock()
+	t.over(over...)
 	for _, c := range changes {
 		t.notify(c.group, c.left)
+	}
+}
+
+// over tells that groups have no member any more.
+func (t *clients) over(groups ...string) {
+	if t.left == nil {
+		return
+	}
+	for _, group := range groups {
+		t.left(group)
 	}
 }
 
@@ -295,7 +315,8 @@ func (t *clients) subscriptionOf(group, topic string) (s *subscription, model st
 }
 
 // inlineSubscription returns the subscription of a pull request that brings
-// its own expression. It is kept for the next request with the same one.
+// its own expression, nil if it is none. It is kept for the next request with
+// the same one.
 func (t *clients) inlineSubscription(k offsetKey, expression, kind string) *subscription {
 	t.mu.RLock()
 	s := t.inline[k]
@@ -303,6 +324,9 @@ func (t *clients) inlineSubscription(k offsetKey, expression, kind string) *subs
 	t.mu.RUnlock()
 	if s != nil && s.expression == expression && s.kind == kind && now.Sub(s.made) < inlineLife/2 {
 		return s
+	}
+	if isTagType(kind) && tagSeparators(expression) || !isTagType(kind) && expression == "" {
+		return nil
 	}
 	s = parseSubscription(strings.Clone(k.topic), strings.Clone(expression), strings.Clone(kind), now)
 	t.mu.Lock()
@@ -340,7 +364,8 @@ type subscription struct {
 	codes map[int32]struct{} // of the tags; nil: every message
 	made  time.Time
 
-	expression, kind string // of an inline one, as the client wrote them
+	expression, kind string      // of an inline one, as the client wrote them
+	inline           *filterData // of an inline one by expression; nil if it does not compile
 }
 
 func newSubscription(d protocol.SubscriptionData) *subscription {
@@ -365,8 +390,12 @@ func parseSubscription(topic, expression, kind string, now time.Time) *subscript
 		Topic: topic, SubString: expression, SubVersion: now.UnixMilli(),
 		ExpressionType: cmp.Or(kind, protocol.ExpressionTag),
 	}
+	var inline *filterData
 	switch {
 	case !isTagType(kind):
+		if compiled, err := compileFilter(kind, expression); err == nil {
+			inline = &filterData{compiled: compiled} // no bits: it may be new
+		}
 	case expression == "" || expression == "*":
 		d.SubString = "*"
 	default:
@@ -378,7 +407,7 @@ func parseSubscription(topic, expression, kind string, now time.Time) *subscript
 		d.RecomputeCodes()
 	}
 	s := newSubscription(d)
-	s.made, s.expression, s.kind = now, expression, kind
+	s.made, s.expression, s.kind, s.inline = now, expression, kind, inline
 	return s
 }
 

@@ -70,6 +70,7 @@ type Config struct {
 	SlaveReadEnable           bool   `conf:"slaveReadEnable"`
 	UseServerSideResetOffset  bool   `conf:"useServerSideResetOffset"`
 	EnablePropertyFilter      bool   `conf:"enablePropertyFilter"`
+	FilterSupportRetry        bool   `conf:"filterSupportRetry"`
 	NotifyConsumerIDsChanged  bool   `conf:"notifyConsumerIdsChangedEnable"`
 	ValidateSystemTopic       bool   `conf:"validateSystemTopicWhenUpdateTopic"`
 	ServerLoadBalancerEnable  bool   `conf:"serverLoadBalancerEnable"`
@@ -77,6 +78,10 @@ type Config struct {
 	AutoDeleteUnusedStats     bool   `conf:"autoDeleteUnusedStats"`
 	DefaultPopShareQueueNum   int32  `conf:"defaultPopShareQueueNum"`
 	LoadBalancePollInterval   int64  `conf:"loadBalancePollNameServerInterval"`
+
+	MaxErrorRateOfBloomFilter  int   `conf:"maxErrorRateOfBloomFilter"` // percent; with the next one sets bitMapLengthConsumeQueueExt
+	ExpectConsumerNumUseFilter int   `conf:"expectConsumerNumUseFilter"`
+	FilterDataCleanTimeSpan    int64 `conf:"filterDataCleanTimeSpan"`
 
 	ChannelExpiredTimeout         int64 `conf:"channelExpiredTimeout"`
 	FlushConsumerOffsetInterval   int64 `conf:"flushConsumerOffsetInterval"`
@@ -134,6 +139,7 @@ func DefaultConfig() Config {
 		StoreReplyMessageEnable: true, LitePullMessageEnable: true, LongPollingEnable: true, ShortPollingTimeMills: 1000,
 		UseServerSideResetOffset: true, NotifyConsumerIDsChanged: true, ValidateSystemTopic: true,
 		ServerLoadBalancerEnable: true, AutoDeleteUnusedStats: true, DefaultMessageRequestMode: "PULL", DefaultPopShareQueueNum: -1,
+		MaxErrorRateOfBloomFilter: 20, ExpectConsumerNumUseFilter: 32, FilterDataCleanTimeSpan: 24 * 3600 * 1000,
 		LoadBalancePollInterval: 30_000, ChannelExpiredTimeout: 120_000, FlushConsumerOffsetInterval: 5000,
 		FlushDelayOffsetInterval: 10_000, ConsumerOffsetVersionStep: 500, DelayOffsetVersionStep: 200,
 		RegisterNameServerPeriod: 30_000, RegisterBrokerTimeoutMills: 24_000, ForceRegister: true,
@@ -181,6 +187,11 @@ func (c *Config) check() error {
 	if err := c.Settings.Check(); err != nil {
 		return err
 	}
+	bloom, err := c.bloom()
+	if err != nil {
+		return err
+	}
+	c.BitMapLengthConsumeQueueExt = bloom.Bits
 	c.RegisterNameServerPeriod = min(max(c.RegisterNameServerPeriod, 10_000), 60_000)
 	return nil
 }

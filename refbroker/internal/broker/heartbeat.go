@@ -57,6 +57,9 @@ func (b *Broker) joinConsumers(member client, data *protocol.HeartbeatData, c *p
 	}
 	keep := data.HeartbeatFingerprint != 0 && data.WithoutSub
 	notify := g.NotifyConsumerIDsChangedEnable
+	if !keep { // before the subscriptions, whose pulls look for them
+		b.filters.register(c.GroupName, c.SubscriptionDataSet)
+	}
 	if b.clients.register(member, c, data.HeartbeatFingerprint, keep, notify) {
 		b.log.Debug("consumer group changed", "group", c.GroupName, "client", member.id, "remote", member.conn.Remote())
 	}
@@ -86,9 +89,17 @@ func (b *Broker) checkClientConfig(r *remoting.Request) {
 		r.Error(protocol.RespSystemError, err.Error())
 		return
 	}
-	if s := body.SubscriptionData; s != nil && !isTagType(s.ExpressionType) {
+	s := body.SubscriptionData
+	switch {
+	case s == nil || isTagType(s.ExpressionType):
+	case !b.config().EnablePropertyFilter:
 		r.Error(protocol.RespSystemError, noFilterRemark(s.ExpressionType))
 		return
+	default:
+		if _, err := compileFilter(s.ExpressionType, s.SubString); err != nil {
+			r.Error(protocol.RespSubscriptionParseFailed, err.Error())
+			return
+		}
 	}
 	r.Reply(r.Response())
 }

@@ -128,7 +128,7 @@ func (w *holds) arrived(a store.Arrival) {
 		return
 	}
 	w.ready.add(w.takeIf(holdKey{a.Topic, a.Queue}, func(c *pullCall) bool {
-		return a.Offset > c.h.QueueOffset && c.sub.MatchUnit(a.TagsCode, a.Ext)
+		return a.Offset > c.h.QueueOffset && c.wants(&a)
 	})...)
 }
 

@@ -29,6 +29,7 @@ type pullCall struct {
 	topic *topic
 	group *protocol.SubscriptionGroupConfig
 	sub   *subscription
+	sql   sqlFilter // of a subscription by expression
 	key   offsetKey
 	woken bool // second pass: it does not wait again, nor commit
 
@@ -134,12 +135,17 @@ func (c *pullCall) forbid(kind int32, remark string) (int32, string) {
 // subscribe finds the subscription, in the request or in the heartbeats.
 func (c *pullCall) subscribe() (int32, string) {
 	h := &c.h
+	cfg := c.b.config()
+	c.sql = sqlFilter{topic: h.Topic, filters: c.b.filters, retry: cfg.FilterSupportRetry}
 	if h.SysFlag&protocol.PullSubscription != 0 {
-		c.sub = c.b.clients.inlineSubscription(c.key, h.Subscription, h.ExpressionType)
+		if c.sub = c.b.clients.inlineSubscription(c.key, h.Subscription, h.ExpressionType); c.sub == nil {
+			return protocol.RespSubscriptionParseFailed, "parse the consumer's subscription failed"
+		}
+		c.sql.data = c.sub.inline
 	} else if code, remark := c.subscribed(); code != protocol.RespSuccess {
 		return code, remark
 	}
-	if !isTagType(c.sub.ExpressionType) {
+	if !isTagType(c.sub.ExpressionType) && !cfg.EnablePropertyFilter {
 		return protocol.RespSystemError, noFilterRemark(c.sub.ExpressionType)
 	}
 	return protocol.RespSuccess, ""
@@ -162,7 +168,32 @@ func (c *pullCall) subscribed() (int32, string) {
 		return protocol.RespSubscriptionNotLatest, "the consumer's subscription not latest"
 	}
 	c.sub = sub
+	return c.filtered()
+}
+
+// filtered finds the filter that the heartbeats brought with the subscription.
+func (c *pullCall) filtered() (int32, string) {
+	if isTagType(c.sub.ExpressionType) {
+		return protocol.RespSuccess, ""
+	}
+	switch c.sql.data = c.b.filters.get(c.h.Topic, c.h.ConsumerGroup); {
+	case c.sql.data == nil:
+		return protocol.RespFilterDataNotExist, "The broker's consumer filter data is not exist!Your expression may be wrong!"
+	case c.sql.data.ClientVersion < c.h.SubVersion:
+		return protocol.RespFilterDataNotLatest, "the consumer's consumer filter data not latest"
+	}
 	return protocol.RespSuccess, ""
+}
+
+// bySQL reports whether the messages are selected by an expression.
+func (c *pullCall) bySQL() bool { return !isTagType(c.sub.ExpressionType) && !c.sub.ClassFilterMode }
+
+// wants reports whether an arrived message may be one for the client.
+func (c *pullCall) wants(a *store.Arrival) bool {
+	if c.bySQL() {
+		return c.sql.wants(a)
+	}
+	return c.sub.MatchUnit(a.TagsCode, a.Ext)
 }
 
 // read looks into the store, unless an operator sent the group elsewhere.
@@ -179,7 +210,10 @@ func (c *pullCall) read(res *store.GetResult) {
 	q := store.GetQuery{
 		Group: c.key.group, Topic: c.key.topic, Queue: h.QueueID, Offset: h.QueueOffset, MaxMessages: int(h.MaxMsgNums),
 	}
-	if !c.sub.all() {
+	switch {
+	case c.bySQL():
+		q.Filter = &c.sql
+	case !c.sub.all():
 		q.Filter = c.sub
 	}
 	c.b.store.Get(q, res)
