@@ -180,11 +180,11 @@ func TestHuge(t *testing.T) {
 	})
 }
 
-// TestHostile compiles what is made to take long or much; sixteen megabytes are
-// what a request may have.
+// TestHostile compiles what is made to take long: a megabyte takes seconds at most
+// even on a busy machine, and minutes where the time grows with its square.
 func TestHostile(t *testing.T) {
 	t.Parallel()
-	const size = 4 << 20
+	const size = 1 << 20
 	for _, part := range []string{
 		"(", "(((", "NOT ", "-", "- ", "+", "+(", "-(", "'", "''", "' ", "\"", "/*", "/**/", "--", "--\n", "a=", "a AND ", "a=a IS NULL OR ",
 		"a IN('", "a IN('','", "a BETWEEN ", "a NOT ", "9", "1e", ".", "é", "😀", "\x00", "\xff", " ", "\n", "a CONTAINS '' ", "+(a=1)AND ", "TRUE>",
@@ -197,7 +197,7 @@ func TestHostile(t *testing.T) {
 		if f != nil {
 			f.Match("a\x01x\x02")
 		}
-		if d := time.Since(began); d > 5*time.Second {
+		if d := time.Since(began); d > 15*time.Second {
 			t.Errorf("%q repeated took %s", part, d)
 		}
 	}
