@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"rmqbench/refbroker/internal/store"
 	"rmqbench/refbroker/protocol"
 	"rmqbench/refbroker/remoting"
 )
@@ -225,22 +227,65 @@ func (b *Broker) consumeQueue(r *remoting.Request) {
 		MaxQueueIndex: b.store.MaxOffset(topic, queue), MinQueueIndex: b.store.MinOffset(topic, queue),
 		QueueData: []protocol.ConsumeQueueData{},
 	}
+	var filter store.Filter
 	if group := f.StringOr("consumerGroup", ""); group != "" {
 		if s, _, _ := b.clients.subscriptionOf(group, topic); s != nil {
+			filter = s
 			body.SubscriptionData, body.FilterData = &s.SubscriptionData, "null"
 		} else {
 			body.FilterData = group + "@" + topic + " is not online!"
 		}
 	}
-	for at := index; at < index+int64(min(count, maxUnits)); at++ {
-		phys, size, tags, ok := b.store.ConsumeQueueUnit(topic, queue, at)
-		if !ok {
-			break
+	end := index + int64(min(count, maxUnits))
+	err := b.store.EachUnit(topic, queue, index, func(u *store.Unit) bool {
+		if u.Offset >= end {
+			return false
 		}
-		if last := len(body.QueueData) - 1; last >= 0 && body.QueueData[last].PhysicOffset == phys {
-			continue // the same unit of a batch consume queue
-		}
-		body.QueueData = append(body.QueueData, protocol.ConsumeQueueData{PhysicOffset: phys, PhysicSize: size, TagsCode: tags})
+		d := describeUnit(u)
+		d.Eval = u.Ext != nil && filter != nil && filter.MatchUnit(u.Ext.Tags, u.Ext)
+		body.QueueData = append(body.QueueData, d)
+		return true
+	})
+	if err != nil {
+		r.Error(protocol.RespSystemError, err.Error())
+		return
 	}
 	replyJSON(r, &body)
+}
+
+func describeUnit(u *store.Unit) protocol.ConsumeQueueData {
+	d := protocol.ConsumeQueueData{PhysicOffset: u.Phys, PhysicSize: u.Size, TagsCode: u.Tags}
+	if u.NoExt() {
+		d.Msg = fmt.Sprint("Cq extend not exist!addr: ", u.Tags)
+	}
+	if u.Ext == nil {
+		return d
+	}
+	d.ExtendDataJSON = string(protocol.Marshal(&extendData{
+		FilterBitMap: u.Ext.BitMap, MsgStoreTime: u.Ext.StoreTime,
+		Size: store.ExtHeaderSize + len(u.Ext.BitMap), TagsCode: u.Ext.Tags,
+	}))
+	d.BitMap = bitString(u.Ext.BitMap)
+	return d
+}
+
+// extendData is an extension as Java tells of it.
+type extendData struct {
+	FilterBitMap []byte `json:"filterBitMap,omitempty"`
+	MsgStoreTime int64  `json:"msgStoreTime"`
+	Size         int    `json:"size"`
+	TagsCode     int64  `json:"tagsCode"`
+}
+
+// bitString writes bits as Java's BitsArray does: from the last to the first, a
+// line for every eight bytes.
+func bitString(bits []byte) string {
+	var b strings.Builder
+	for i := len(bits) - 1; i >= 0; i-- {
+		fmt.Fprintf(&b, "%08b", bits[i])
+		if i%8 == 0 {
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
 }

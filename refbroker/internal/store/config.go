@@ -162,7 +162,7 @@ func (c *Config) check() error {
 		{"mappedFileSizeCommitLog", c.MappedFileSizeCommitLog, 1 << 10},
 		{"mappedFileSizeConsumeQueue", c.MappedFileSizeConsumeQueue, cqUnitSize},
 		{"mapperFileSizeBatchConsumeQueue", c.MapperFileSizeBatchConsumeQueue, bcqUnitSize},
-		{"mappedFileSizeConsumeQueueExt", c.MappedFileSizeConsumeQueueExt, extHeaderSize + extFree},
+		{"mappedFileSizeConsumeQueueExt", c.MappedFileSizeConsumeQueueExt, ExtHeaderSize + extFree},
 		{"maxHashSlotNum", int64(c.MaxHashSlotNum), 1},
 		{"maxIndexNum", int64(c.MaxIndexNum), 2},
 		{"maxMessageSize", int64(c.MaxMessageSize), 1},

@@ -34,8 +34,10 @@ type extension struct {
 	pending []byte // of dispatch: not written yet, from end on
 }
 
+// ExtHeaderSize is the size of an extension unit without bits.
+const ExtHeaderSize = 20
+
 const (
-	extHeaderSize = 20
 	extMaxSize    = math.MaxInt16
 	extFree       = 4                 // bytes at the end of each file
 	extMaxAddress = math.MinInt32 - 1 // a tags code up to it is an address
@@ -46,7 +48,7 @@ func isExtAddress(tags int64) bool { return tags <= extMaxAddress }
 // add takes the extension of a unit in, to be written by flush, and returns its
 // address, or the tags code if the unit would be too large.
 func (x *extension) add(e *ExtUnit) int64 {
-	size := int64(extHeaderSize + len(e.BitMap))
+	size := int64(ExtHeaderSize + len(e.BitMap))
 	if size > extMaxSize || size > x.fileSize-extFree {
 		return e.Tags
 	}
@@ -86,7 +88,7 @@ func (x *extension) get(address int64, e *ExtUnit, buf *[]byte) (bool, error) {
 	}
 	at := address - math.MinInt64
 	n, err := x.read(*buf, at)
-	if err != nil || n < extHeaderSize {
+	if err != nil || n < ExtHeaderSize {
 		return false, err
 	}
 	size := extSize(*buf)
@@ -103,8 +105,8 @@ func (x *extension) get(address int64, e *ExtUnit, buf *[]byte) (bool, error) {
 	}
 	b := *buf
 	*e = ExtUnit{Tags: int64(binary.BigEndian.Uint64(b[2:])), StoreTime: int64(binary.BigEndian.Uint64(b[10:]))}
-	if size > extHeaderSize {
-		e.BitMap = b[extHeaderSize:size:size]
+	if size > ExtHeaderSize {
+		e.BitMap = b[ExtHeaderSize:size:size]
 	}
 	return true, nil
 }
@@ -112,7 +114,7 @@ func (x *extension) get(address int64, e *ExtUnit, buf *[]byte) (bool, error) {
 // extSize returns the size of the unit at the start of b, 0 if there is none.
 func extSize(b []byte) int {
 	size := int(int16(binary.BigEndian.Uint16(b)))
-	if size < extHeaderSize || int(binary.BigEndian.Uint16(b[18:])) != size-extHeaderSize {
+	if size < ExtHeaderSize || int(binary.BigEndian.Uint16(b[18:])) != size-ExtHeaderSize {
 		return 0
 	}
 	return size
@@ -163,7 +165,7 @@ func (x *extension) endOf(q *queue) (int64, error) {
 		if ok, err := x.get(u.tags, &e, &buf); err != nil {
 			return 0, err
 		} else if ok {
-			return u.tags - math.MinInt64 + extHeaderSize + int64(len(e.BitMap)), nil
+			return u.tags - math.MinInt64 + ExtHeaderSize + int64(len(e.BitMap)), nil
 		}
 	}
 	return x.walk(limit - x.fileSize)
@@ -171,14 +173,14 @@ func (x *extension) endOf(q *queue) (int64, error) {
 
 // walk returns the end of the units in the file at base.
 func (x *extension) walk(base int64) (int64, error) {
-	buf := make([]byte, extHeaderSize)
+	buf := make([]byte, ExtHeaderSize)
 	for at := base; ; {
 		n, err := x.read(buf, at)
 		if err != nil {
 			return 0, err
 		}
 		size := 0
-		if n == extHeaderSize {
+		if n == ExtHeaderSize {
 			size = extSize(buf)
 		}
 		if size == 0 {

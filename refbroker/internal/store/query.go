@@ -50,6 +50,55 @@ func (s *Store) ConsumeQueueUnit(topic string, queue int32, offset int64) (phys 
 	return u.phys, u.size, u.tags, err == nil && u.valid()
 }
 
+// Unit is one unit of a consume queue.
+type Unit struct {
+	Phys   int64 // of the record
+	Size   int32
+	Tags   int64    // tags code; the address of an extension that is not there
+	Offset int64    // of the first message
+	Count  int32    // messages
+	Ext    *ExtUnit // valid during the call; nil if there is none
+}
+
+// NoExt reports whether the unit's extension is lost.
+func (u *Unit) NoExt() bool { return u.Ext == nil && isExtAddress(u.Tags) }
+
+// EachUnit calls f with the units of a queue from the one that has the message at
+// an offset, until f returns false or the queue's file ends.
+func (s *Store) EachUnit(topic string, queue int32, offset int64, f func(*Unit) bool) error {
+	q := s.queues.find(topic, queue)
+	if q == nil || offset < q.min.Load() || offset >= q.max.Load() {
+		return nil
+	}
+	n, err := q.locate(offset)
+	if err != nil {
+		return err
+	}
+	fileEnd := (n/q.unitsPerFile() + 1) * q.unitsPerFile()
+	var buf []byte
+	for ; n < min(fileEnd, q.end.Load()); n++ {
+		u, err := q.unit(n)
+		if err != nil {
+			return err
+		}
+		out := Unit{Phys: u.phys, Size: u.size, Tags: u.tags, Offset: u.base, Count: u.count}
+		var ext ExtUnit
+		if q.ext != nil && isExtAddress(u.tags) {
+			found, err := q.ext.get(u.tags, &ext, &buf)
+			if err != nil {
+				return err
+			}
+			if found {
+				out.Tags, out.Ext = ext.Tags, &ext
+			}
+		}
+		if !f(&out) {
+			return nil
+		}
+	}
+	return nil
+}
+
 // StoreTimeAt returns the store time of a message of a queue in ms, -1 if there is none.
 func (s *Store) StoreTimeAt(topic string, queue int32, offset int64) int64 {
 	phys, _, _, ok := s.ConsumeQueueUnit(topic, queue, offset)
