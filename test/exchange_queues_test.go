@@ -17,7 +17,7 @@ import (
 
 // Topics of the exchange of queues.
 const (
-	innerTopic = "Inner" // queue.type=BatchCQ, 2 queues
+	batchesTopic = "Batches" // queue.type=BatchCQ, 2 queues
 	taggedName = "Tagged"
 	lightA     = "%LMQ%a"
 	lightB     = "%LMQ%b"
@@ -76,20 +76,20 @@ func (l *queueLedger) write(n *node) {
 	n.t.Helper()
 	if l.turns++; l.turns == 1 {
 		l.stored = map[string][]string{}
-		n.ok(&protocol.Command{Code: protocol.CodeUpdateAndCreateTopic, Fields: fieldsOf("topic", innerTopic, "defaultTopic", "TBW102",
+		n.ok(&protocol.Command{Code: protocol.CodeUpdateAndCreateTopic, Fields: fieldsOf("topic", batchesTopic, "defaultTopic", "TBW102",
 			"readQueueNums", "2", "writeQueueNums", "2", "perm", "6", "topicFilterType", "SINGLE_TAG", "topicSysFlag", "0", "order", "false",
 			"attributes", "+queue.type=BatchCQ")})
 	}
 	for i := range 30 {
 		name := fmt.Sprint("batch ", i)
 		props := map[string]string{"UNIQ_KEY": fmt.Sprint("uniq", i), "KEYS": "k" + strconv.Itoa(i), "TAGS": fmt.Sprint("Tag", i%3), "INNER_BASE": "12345"}
-		l.batch(n, name, message{topic: innerTopic, queue: int32(i % 2), props: props}, i%4+1)
+		l.batch(n, name, message{topic: batchesTopic, queue: int32(i % 2), props: props}, i%4+1)
 		if i%5 == 1 {
-			l.one(n, "single "+name, message{topic: innerTopic, queue: int32(i % 2), body: name, props: map[string]string{"TAGS": "Tag1", "UNIQ_KEY": "u"}})
+			l.one(n, "single "+name, message{topic: batchesTopic, queue: int32(i % 2), body: name, props: map[string]string{"TAGS": "Tag1", "UNIQ_KEY": "u"}})
 		}
 	}
-	l.batch(n, "records", message{topic: innerTopic, props: map[string]string{"KEYS": "k"}}, 3) // no UNIQ_KEY: a record for each
-	l.one(n, "flag", message{topic: innerTopic, sysFlag: protocol.SysFlagInnerBatch, body: "b", props: map[string]string{"UNIQ_KEY": "u"}})
+	l.batch(n, "records", message{topic: batchesTopic, props: map[string]string{"KEYS": "k"}}, 3) // no UNIQ_KEY: a record for each
+	l.one(n, "flag", message{topic: batchesTopic, sysFlag: protocol.SysFlagInnerBatch, body: "b", props: map[string]string{"UNIQ_KEY": "u"}})
 	for i := range 60 {
 		m := message{topic: taggedName, body: fmt.Sprint("tagged ", i), props: map[string]string{"TAGS": fmt.Sprint("标签", i%3), "UNIQ_KEY": "u"}}
 		switch i % 4 {
@@ -108,7 +108,7 @@ func (l *queueLedger) write(n *node) {
 func (l *queueLedger) refused(n *node) {
 	n.t.Helper()
 	for _, m := range []message{
-		{topic: innerTopic, body: "b", props: map[string]string{"INNER_NUM": "3"}},
+		{topic: batchesTopic, body: "b", props: map[string]string{"INNER_NUM": "3"}},
 		{topic: taggedName, body: "b", props: map[string]string{"INNER_NUM": "3"}},
 		{topic: taggedName, body: "b", sysFlag: protocol.SysFlagInnerBatch},
 	} {
@@ -118,7 +118,7 @@ func (l *queueLedger) refused(n *node) {
 		}
 		l.stored["refused"] = append(l.stored["refused"], fmt.Sprint(resp.Code))
 	}
-	h := (&message{topic: innerTopic, props: map[string]string{"UNIQ_KEY": "u", "DELAY": "1"}}).header()
+	h := (&message{topic: batchesTopic, props: map[string]string{"UNIQ_KEY": "u", "DELAY": "1"}}).header()
 	h.Batch = true
 	resp, err := n.call(&protocol.Command{Code: protocol.CodeSendBatchMessage, Header: h, Body: protocol.AppendBatchItem(nil, 0, []byte("b"), "")})
 	if err != nil {
@@ -228,7 +228,7 @@ func (n *node) queueAnswers() map[string][]string {
 	for _, q := range []struct {
 		topic string
 		id    int32
-	}{{innerTopic, 0}, {innerTopic, 1}, {taggedName, 0}, {lightA, 0}, {lightB, 0}} {
+	}{{batchesTopic, 0}, {batchesTopic, 1}, {taggedName, 0}, {lightA, 0}, {lightB, 0}} {
 		var lines []string
 		from, to := n.offset(protocol.CodeGetMinOffset, q.topic, q.id), n.offset(protocol.CodeGetMaxOffset, q.topic, q.id)
 		lines = append(lines, fmt.Sprint("min ", from, " max ", to))
