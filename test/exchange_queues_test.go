@@ -18,9 +18,9 @@ import (
 // Topics of the exchange of queues.
 const (
 	batchesTopic = "Batches" // queue.type=BatchCQ, 2 queues
-	taggedName = "Tagged"
-	lightA     = "%LMQ%a"
-	lightB     = "%LMQ%b"
+	taggedName   = "Tagged"
+	lightA       = "%LMQ%a"
+	lightB       = "%LMQ%b"
 )
 
 // TestExchangeQueues has Go and Java brokers open the same folder in turn, with
