@@ -41,33 +41,72 @@ func oracle(t *testing.T, lines []string) []string {
 
 func encoded(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-// javaAnswers returns Java's answers to expressions, each on every property string.
-func javaAnswers(t *testing.T, properties, expressions []string) []answer {
-	t.Helper()
-	var lines []string
+// questions are lines for the oracle, and what is to be done with its answers.
+type questions struct {
+	name  string
+	lines []string
+	count int // of answers
+	check func(t *testing.T, answers []string)
+}
+
+// about asks about expressions, each on every property string.
+func about(name string, properties, expressions []string, check func(*testing.T, []answer)) questions {
+	q := questions{name: name, lines: []string{"reset"}, count: len(expressions)}
 	for _, p := range properties {
-		lines = append(lines, "props "+encoded(p))
+		q.lines = append(q.lines, "props "+encoded(p))
 	}
 	for _, e := range expressions {
-		lines = append(lines, "expr "+encoded(e))
+		q.lines = append(q.lines, "expr "+encoded(e))
 	}
-	var answers []answer
-	for _, line := range oracle(t, lines) {
-		what, rest, _ := strings.Cut(line, " ")
-		if what == "ok" {
-			answers = append(answers, answer{results: rest})
-			continue
+	q.check = func(t *testing.T, lines []string) {
+		var answers []answer
+		for _, line := range lines {
+			answers = append(answers, javaAnswer(t, line))
 		}
-		message, err := base64.StdEncoding.DecodeString(rest)
-		if err != nil || what != "error" {
-			t.Fatalf("oracle says %q", line)
-		}
-		answers = append(answers, answer{err: string(message)})
+		check(t, answers)
 	}
-	if len(answers) != len(expressions) {
-		t.Fatalf("%d answers to %d expressions", len(answers), len(expressions))
+	return q
+}
+
+func javaAnswer(t *testing.T, line string) answer {
+	t.Helper()
+	what, rest, _ := strings.Cut(line, " ")
+	if what == "ok" {
+		return answer{results: rest}
 	}
-	return answers
+	message, err := base64.StdEncoding.DecodeString(rest)
+	if err != nil || what != "error" {
+		t.Fatalf("oracle says %q", line)
+	}
+	return answer{err: string(message)}
+}
+
+// ask has one process answer all questions.
+func ask(t *testing.T, all ...questions) {
+	t.Helper()
+	var lines []string
+	total := 0
+	for _, q := range all {
+		lines, total = append(lines, q.lines...), total+q.count
+	}
+	answers := oracle(t, lines)
+	if len(answers) != total {
+		t.Fatalf("%d answers to %d questions", len(answers), total)
+	}
+	for _, q := range all {
+		t.Run(q.name, func(t *testing.T) { q.check(t, answers[:q.count]) })
+		answers = answers[q.count:]
+	}
+}
+
+// TestJava compares everything with the answers of Java as it is here.
+func TestJava(t *testing.T) {
+	t.Parallel()
+	all := []questions{hugeQuestions(), bloomQuestions(t), randomQuestions()}
+	for _, path := range tables {
+		all = append(all, readTable(t, path).questions())
+	}
+	ask(t, all...)
 }
 
 // answer is what became of an expression.

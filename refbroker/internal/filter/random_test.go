@@ -209,14 +209,12 @@ var values = []string{
 	"1e3", "0x1p3", "0x.8p1", "0x1", "1_000", "inf", "-0.0", "0.0", "2147483648", "-2147483648", "9223372036854775808", "٥", "५", "5", "𝟓", "5.", ".5", ".", "1e", "-", "+", "1e999", "4.9e-324", "1e-999", "a\nb", "99999999999999999999999",
 }
 
-// TestRandomExpressions compares results and error texts with Java's.
-func TestRandomExpressions(t *testing.T) {
-	t.Parallel()
+// randomQuestions compares results and error texts with Java's.
+func randomQuestions() questions {
 	seed := *randomSeed
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	t.Logf("seed %d", seed)
 	w := &writer{Rand: rand.New(rand.NewPCG(seed, 1))}
 	properties := []string{""}
 	for range 40 {
@@ -226,21 +224,28 @@ func TestRandomExpressions(t *testing.T) {
 	for range *randomCount {
 		expressions = append(expressions, w.expression())
 	}
-	counts, wrong := map[string]int{}, 0
-	for i, want := range javaAnswers(t, properties, expressions) {
-		if got := ourAnswer(properties, expressions[i]); got != want {
-			if wrong++; wrong <= 20 {
-				t.Errorf("%q\n got %q\nwant %q", expressions[i], got, want)
+	return about("random", properties, expressions, func(t *testing.T, answers []answer) {
+		t.Logf("seed %d", seed)
+		counts, wrong := map[string]int{}, 0
+		for i, want := range answers {
+			want.count(counts)
+			if got := ourAnswer(properties, expressions[i]); got != want {
+				if wrong++; wrong <= 20 {
+					t.Errorf("%q\n got %q\nwant %q", expressions[i], got, want)
+				}
 			}
 		}
-		if want.err != "" {
-			counts["refused"]++
-			continue
-		}
-		counts["compiled"]++
-		for _, r := range want.results {
-			counts[string(r)]++
-		}
+		t.Logf("%d expressions, %d wrong; %v", len(expressions), wrong, counts)
+	})
+}
+
+func (a answer) count(counts map[string]int) {
+	if a.err != "" {
+		counts["refused"]++
+		return
 	}
-	t.Logf("%d expressions, %d wrong; %v", len(expressions), wrong, counts)
+	counts["compiled"]++
+	for _, r := range a.results {
+		counts[string(r)]++
+	}
 }

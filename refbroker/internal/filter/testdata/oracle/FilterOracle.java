@@ -18,8 +18,9 @@ import org.apache.rocketmq.filter.util.BloomFilter;
 /**
  * Says what RocketMQ's own filter makes of expressions and of bloom filter
  * keys. It reads lines of words, texts in base 64, and answers each line but
- * "props" with one:
+ * "props" and "reset" with one:
  *
+ *   reset               no property strings
  *   props P             one more property string that expressions are tried on
  *   expr E              "ok " + a letter for each property string: T true,
  *                       F false, N unknown, E error; or "error " + the message
@@ -99,6 +100,9 @@ public class FilterOracle {
             switch (words[0]) {
                 case "props":
                     PROPS.add(MessageDecoder.string2messageProperties(words.length > 1 ? text(words[1]) : ""));
+                    continue;
+                case "reset":
+                    PROPS.clear();
                     continue;
                 case "expr":
                     out.write(expr(words.length > 1 ? text(words[1]) : ""));
