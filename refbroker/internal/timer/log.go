@@ -18,6 +18,7 @@ type unitLog struct {
 	fileSize int64
 	files    []*unitFile
 	wrote    int64 // where the next unit goes
+	torn     bool  // files were missing or empty, and those behind them are gone
 	newFiles bool  // the folder has entries that are not durable
 	buf      []byte
 }
@@ -36,7 +37,8 @@ func openLog(fsys vfs.FS, dir string, fileSize int64) (*unitLog, error) {
 	return l, nil
 }
 
-// load opens the files. As in Java the last one may be empty, and goes then.
+// load opens the files. One that is empty was made just before a crash: it goes,
+// and so does what came behind it, which was no more durable.
 func (l *unitLog) load() error {
 	if err := l.fs.MkdirAll(l.dir); err != nil {
 		return err
@@ -45,11 +47,11 @@ func (l *unitLog) load() error {
 	if err != nil {
 		return err
 	}
-	for i, e := range entries {
+	for _, e := range entries {
 		if e.IsDir() {
 			continue
 		}
-		if err := l.loadFile(e.Name(), i == len(entries)-1); err != nil {
+		if err := l.loadFile(e.Name()); err != nil {
 			return err
 		}
 	}
@@ -59,7 +61,7 @@ func (l *unitLog) load() error {
 	return nil
 }
 
-func (l *unitLog) loadFile(name string, last bool) error {
+func (l *unitLog) loadFile(name string) error {
 	path := filepath.Join(l.dir, name)
 	base, err := strconv.ParseInt(name, 10, 64)
 	if err != nil || len(name) != 20 || base%l.fileSize != 0 {
@@ -70,14 +72,19 @@ func (l *unitLog) loadFile(name string, last bool) error {
 		return err
 	}
 	size, err := f.Size()
-	if err == nil && size != l.fileSize {
-		if f.Close(); size == 0 && last {
-			return l.fs.Remove(path)
-		}
-		return fmt.Errorf("%s has %d bytes, a file of the timer log has %d (mappedFileSizeTimerLog); correct the setting or restore the file", path, size, l.fileSize)
-	}
 	if err != nil {
 		return errors.Join(err, f.Close())
+	}
+	if n := len(l.files); size == 0 || n > 0 && l.files[n-1].base+l.fileSize != base {
+		l.torn = true
+	}
+	if l.torn {
+		f.Close()
+		return l.fs.Remove(path)
+	}
+	if size != l.fileSize {
+		f.Close()
+		return fmt.Errorf("%s has %d bytes, a file of the timer log has %d (mappedFileSizeTimerLog); correct the setting or restore the file", path, size, l.fileSize)
 	}
 	l.files = append(l.files, &unitFile{base: base, file: f})
 	return nil
@@ -228,6 +235,18 @@ func (l *unitLog) expire(minPhys int64) (removed int, err error) {
 		removed++
 	}
 	return removed, nil
+}
+
+// before returns the start of a file from which on all units of messages from
+// an offset of the commit log on are found.
+func (l *unitLog) before(phys int64) (int64, error) {
+	r := reader{log: l}
+	for i := len(l.files) - 1; i > 0; i-- {
+		if u, ok, err := r.unit(l.files[i].base); err != nil || ok && u.phys < phys {
+			return l.files[i].base, err
+		}
+	}
+	return l.min(), nil
 }
 
 // readAhead is how much of the log is read at once.

@@ -287,18 +287,24 @@ func TestCrashes(t *testing.T) {
 	for seed := range crashSeeds {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, seed)
-			for range 6 {
-				if w.r.IntN(2) == 0 {
-					w.disk.DieAfter(w.r.Int64N(40))
-				}
-				for range 10 + w.r.IntN(60) {
-					w.step()
-				}
-				w.down()
-			}
-			w.settle()
-			w.check()
+			run(t, seed)
 		})
 	}
+}
+
+func run(t *testing.T, seed uint64) {
+	w := newWorld(t, seed)
+	for range 6 {
+		w.disk.DieAfter(1 << 40)
+		if w.r.IntN(2) == 0 {
+			w.disk.DieAfter(w.r.Int64N(40))
+		}
+		for range 10 + w.r.IntN(60) {
+			w.step()
+		}
+		w.down()
+	}
+	w.disk.DieAfter(1 << 40)
+	w.settle()
+	w.check()
 }

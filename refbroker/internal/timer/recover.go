@@ -14,6 +14,10 @@ import (
 func (t *Timer) recover(fresh bool) error {
 	c := &t.checkpoint
 	t.writeTime = t.floor(t.now())
+	if at := c.LastReadTimeMs; at < 0 || at > t.writeTime || at%t.precision != 0 {
+		t.log.Warn("the timer's checkpoint has a time that cannot be; every slot is looked at", "time", at)
+		c.LastReadTimeMs = 0
+	}
 	if err := t.wheel.load(c.LastReadTimeMs); err != nil {
 		return err
 	}
@@ -200,7 +204,11 @@ func (r *recovery) findKnown() error {
 	if !ok {
 		return nil
 	}
-	_, err := t.units.scan(r.from, func(_ int64, u unit) bool {
+	from, err := t.units.before(first)
+	if err != nil {
+		return err
+	}
+	_, err = t.units.scan(min(from, r.from), func(_ int64, u unit) bool {
 		if u.phys >= first {
 			t.known = append(t.known, u.phys)
 		}

@@ -28,7 +28,7 @@
 // # Order of writes
 //
 // A flush captures one state, under the lock, and makes it durable in the order
-// commit log (what was delivered), timer log, wheel, checkpoint. So a wheel
+// commit log, timer log, wheel, checkpoint. So a wheel
 // never points behind the timer log, and a checkpoint never says of anything
 // that is not durable that it is done. Recovery takes the units behind the
 // checkpoint from the timer log, cuts it where it is no log or is of messages
@@ -299,13 +299,13 @@ func (t *Timer) flush(final bool) error {
 	if err := t.Broken(); err != nil {
 		return err
 	}
-	c, delivered := t.capture()
-	if delivered {
+	c, moved := t.capture()
+	if moved {
 		if err := t.opt.Store.Flush(); err != nil {
 			t.mu.Lock()
 			t.delivered = true
 			t.mu.Unlock()
-			return fmt.Errorf("flush what was delivered: %w", err)
+			return fmt.Errorf("flush what the timer took and delivered: %w", err)
 		}
 	}
 	worked, err := t.flushFiles()
@@ -314,7 +314,7 @@ func (t *Timer) flush(final bool) error {
 		return err
 	}
 	c.LastTimerLogFlushPos = t.flushed
-	if err := t.check.write(c, delivered || worked || final); err != nil {
+	if err := t.check.write(c, moved || worked || final); err != nil {
 		return err
 	}
 	t.mu.Lock()
@@ -325,18 +325,20 @@ func (t *Timer) flush(final bool) error {
 	return t.counts.save()
 }
 
-// capture returns the checkpoint of now, and whether anything was delivered
-// since the last one.
+// capture returns the checkpoint of now, and whether messages were taken or
+// delivered since the last one: the commit log has to be durable before it then,
+// as messages that it loses have their places taken by others.
 func (t *Timer) capture() (Checkpoint, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c, delivered := t.checkpoint, t.delivered
+	c := t.checkpoint
+	moved := t.delivered || c.MasterTimerQueueOffset != t.next || t.units.wrote > t.flushed
 	t.delivered = false
 	if c.LastReadTimeMs != t.readTime || c.MasterTimerQueueOffset != t.next {
 		c.DataVersion.Next(0, t.now())
 	}
 	c.LastReadTimeMs, c.LastTimerQueueOffset, c.MasterTimerQueueOffset = t.readTime, t.next, t.next
-	return c, delivered
+	return c, moved
 }
 
 // flushFiles makes timer log and wheel durable, of which some of what came
