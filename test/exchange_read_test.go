@@ -34,6 +34,7 @@ type record struct {
 	protocol.Message
 	Bytes uint32 // checksum of all bytes of the record
 	Tags  int64  // tags code of the unit
+	Ext   string // its extension with the bits of filters that match
 }
 
 func (r *record) String() string {
@@ -86,6 +87,9 @@ func (n *node) readQueue(topic string, queue int32, extent protocol.TopicOffset)
 			if err != nil {
 				n.t.Fatalf("%s broker, pull of %s/%d from %d: %v", n, topic, queue, at, err)
 			}
+			if present, ok := protocol.VerifyMessageCRC(b[:size]); present != n.all || n.all && !ok {
+				n.t.Errorf("%s broker: %s/%d@%d: property checksum: present=%v, right=%v", n, topic, queue, m.QueueOffset, present, ok)
+			}
 			all = append(all, record{Message: m, Bytes: crc32.ChecksumIEEE(b[:size])})
 			b = b[size:]
 		}
@@ -120,7 +124,7 @@ func (n *node) readUnits(all []record, topic string, queue int32, extent protoco
 		if !ok || u.PhysicSize != all[i].StoreSize {
 			n.t.Errorf("%s broker: unit of %v is %+v", n, &all[i], u)
 		}
-		all[i].Tags = u.TagsCode
+		all[i].Tags, all[i].Ext = u.TagsCode, u.ExtendDataJSON+u.BitMap+u.Msg
 	}
 }
 
@@ -217,6 +221,16 @@ func (n *node) checkTime(r *record, queue []record, complain func(string, ...any
 	if got, _ := resp.Fields.Get("offset"); got != fmt.Sprint(queue[first].QueueOffset) {
 		complain("%v: by time %d: offset %s, want %d", r, r.StoreTimestamp, got, queue[first].QueueOffset)
 	}
+}
+
+// extended counts the messages of a queue whose unit has bits of filters.
+func (c *contents) extended(name string) (n int) {
+	for i := range c.Queues[name] {
+		if strings.Contains(c.Queues[name][i].Ext, "filterBitMap") {
+			n++
+		}
+	}
+	return n
 }
 
 // count returns the number of messages.

@@ -41,7 +41,7 @@ func TestExchange(t *testing.T) {
 			{write: true, kill: true}, {java: true, write: true, kill: true}, {write: true, kill: true}, {java: true, kill: true},
 		}},
 		{"everything on", map[string]string{
-			"enableConsumeQueueExt": "true", "enableCalcFilterBitMap": "true",
+			"enabledAppendPropCRC": "true", "forceVerifyPropCRC": "true", "enableConsumeQueueExt": "true", "enableCalcFilterBitMap": "true",
 			"enableLmq": "true", "enableMultiDispatch": "true", "brokerIP1": "::1",
 		}, []turn{
 			{write: true}, {java: true, write: true, kill: true}, {write: true, kill: true}, {java: true, kill: true},
@@ -73,6 +73,9 @@ func (f *folder) turn(l *ledger, before *contents, turn turn) *contents {
 		c = n.read()
 	}
 	l.check(n, c)
+	if q := queueName(plainTopic, 0); f.all && c.extended(q) < len(c.Queues[q])-1 {
+		f.t.Errorf("%s broker: only %d of %d messages of %s have an extension with a bit map", n, c.extended(q), len(c.Queues[q]), q)
+	}
 	for _, s := range c.Complaints {
 		f.t.Errorf("%s broker: %s", n, s)
 	}

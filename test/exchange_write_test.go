@@ -83,7 +83,7 @@ func (l *ledger) create(n *node) {
 	}
 	beat := protocol.HeartbeatData{ClientID: "127.0.0.1@exchange", ConsumerDataSet: []protocol.ConsumerData{{
 		GroupName: "Filtering", ConsumeType: "CONSUME_PASSIVELY", MessageModel: "CLUSTERING", ConsumeFromWhere: "CONSUME_FROM_LAST_OFFSET",
-		SubscriptionDataSet: []protocol.SubscriptionData{{Topic: plainTopic, SubString: "colour = 'grün'", ExpressionType: "SQL92", SubVersion: 1}},
+		SubscriptionDataSet: []protocol.SubscriptionData{{Topic: plainTopic, SubString: "shade = 'dark'", ExpressionType: "SQL92", SubVersion: 1}},
 	}}}
 	n.ok(&protocol.Command{Code: protocol.CodeHeartBeat, Body: protocol.Marshal(&beat)})
 	g := protocol.NewSubscriptionGroupConfig(fmt.Sprint("Configured", l.generation))
@@ -142,7 +142,7 @@ func (l *ledger) sendPlain(n *node) {
 	tags := []string{"TagA", "标签", "TagB", ""}
 	for i := range 80 {
 		m := message{topic: plainTopic, queue: int32(i % 4), flag: int32(i), body: l.say("plain", i) + strings.Repeat("x", i*101%8000)}
-		m.props = map[string]string{"KEYS": l.say("k", i) + " " + l.say("键", i), "UNIQ_KEY": protocol.NewUniqKey(), "colour": "grün", "WAIT": "true"}
+		m.props = map[string]string{"KEYS": l.say("k", i) + " " + l.say("键", i), "UNIQ_KEY": protocol.NewUniqKey(), "colour": "grün", "shade": []string{"dark", "light"}[i%2], "WAIT": "true"}
 		if tag := tags[i%len(tags)]; tag != "" {
 			m.props["TAGS"] = tag
 		}
