@@ -56,12 +56,17 @@ type Config struct {
 	FlushConsumeQueueLeastPages       int   `conf:"flushConsumeQueueLeastPages"`
 	FlushConsumeQueueThoroughInterval int64 `conf:"flushConsumeQueueThoroughInterval"`
 
-	MaxMessageSize              int   `conf:"maxMessageSize"` // of a body
+	MaxMessageSize              int   `conf:"maxMessageSize"`      // of a body
+	RecoverConcurrently         bool  `conf:"recoverConcurrently"` // consume queues side by side, however few
+	RecoverThreadPoolNums       int   `conf:"recoverThreadPoolNums"`
 	CheckCRCOnRecover           bool  `conf:"checkCRCOnRecover"`
 	EnabledAppendPropCRC        bool  `conf:"enabledAppendPropCRC"` // a checksum over the whole record, as its last property
 	ForceVerifyPropCRC          bool  `conf:"forceVerifyPropCRC"`   // recovery goes by that one; a record without it is damaged
 	OSPageCacheBusyTimeOutMills int64 `conf:"osPageCacheBusyTimeOutMills"`
 
+	// Without messageIndexSafe Java loses index entries in a crash; here the index
+	// is always made again as far as needed, and this changes nothing.
+	MessageIndexSafe   bool `conf:"messageIndexSafe"`
 	MessageIndexEnable bool `conf:"messageIndexEnable"`
 	MaxHashSlotNum     int  `conf:"maxHashSlotNum"`
 	MaxIndexNum        int  `conf:"maxIndexNum"`
@@ -117,6 +122,7 @@ func DefaultConfig() Config {
 		FlushConsumeQueueLeastPages:       2,
 		FlushConsumeQueueThoroughInterval: 60_000,
 		MaxMessageSize:                    4 << 20,
+		RecoverThreadPoolNums:             32,
 		CheckCRCOnRecover:                 true,
 		OSPageCacheBusyTimeOutMills:       1000,
 		MessageIndexEnable:                true,

@@ -131,6 +131,9 @@ func (r *recovery) keepCut() error {
 	dir := s.cutDir(c.end)
 	err := r.copyCut(&c, dir)
 	level, say := s.logger.Warn, "the log ended in bytes that are no whole record; they were cut off"
+	if r.clean { // no append was under way
+		level = s.logger.Error
+	}
 	if c.records > 0 {
 		level, say = s.logger.Error, "MESSAGES WERE CUT OFF: behind a damaged place of the log there were records that can be read"
 	}

@@ -179,6 +179,10 @@ func (p *indexed) read(properties string) {
 
 // record takes one record in. It fails only when ctx is done.
 func (d *dispatcher) record(ctx context.Context, m *protocol.Message) error {
+	if !folderName(m.Topic) {
+		d.logger.Error("A MESSAGE IS IN NO QUEUE: its topic can be the name of no folder, the record is damaged", "topic", m.Topic, "offset", m.PhysicalOffset)
+		return nil
+	}
 	var p indexed
 	p.read(m.Properties)
 	q := d.queues.get(m.Topic, m.QueueID)

@@ -148,18 +148,24 @@ func (g *getter) unit(u unit) bool {
 	}
 	res.Next = u.after()
 	g.lastPhys = u.phys
-	if u.phys < g.skipTo {
+	if u.phys >= 0 && u.phys < g.skipTo {
 		return true
 	}
 	if !g.wanted(u) {
 		return true
 	}
 	f := g.s.log.find(u.phys)
-	if f == nil || u.end() > min(g.end, f.end()) || u.size <= 0 {
-		g.gone(f, u)
+	if f == nil && u.valid() && u.phys < g.s.log.min() {
+		g.gone(u)
 		return true
 	}
-	record := f.data[u.phys-f.base : u.end()-f.base : u.end()-f.base]
+	record := g.record(f, u)
+	if record == nil {
+		if f != nil {
+			f.release()
+		}
+		return true
+	}
 	if g.query.Filter != nil && !g.query.Filter.MatchRecord(record) {
 		f.release()
 		return true
@@ -169,10 +175,7 @@ func (g *getter) unit(u unit) bool {
 }
 
 // gone is the case of a unit whose record is not in the log any more.
-func (g *getter) gone(f *logFile, u unit) {
-	if f != nil {
-		f.release()
-	}
+func (g *getter) gone(u unit) {
 	if g.res.Messages == 0 {
 		g.res.Status = MessageWasRemoving
 	}

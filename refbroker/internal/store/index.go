@@ -238,15 +238,15 @@ func (x *index) query(topic, key string, most int, begin, end int64) (found []in
 		if i == len(files)-1 {
 			time, phys = h.endTime, h.endPhys
 		}
-		if found, err = f.find(found, hash, most, begin, end); err != nil {
-			return nil, 0, 0, fmt.Errorf("query index: %w", err)
-		}
+		var failed error
+		found, failed = f.find(found, hash, most, begin, end)
+		err = errors.Join(err, failed) // another file may have more
 		if h.beginTime < begin {
 			break
 		}
 	}
 	slices.Sort(found)
-	return slices.Compact(found), time, phys, nil
+	return slices.Compact(found), time, phys, err
 }
 
 // write brings the newest file up to date on disk; with slots, as at a clean

@@ -280,6 +280,9 @@ func (f *indexFile) overlaps(begin, end int64) bool {
 	return f.header.count > 1 && begin <= f.header.endTime && end >= f.header.beginTime
 }
 
+// errIndexDamaged says that entries do not belong where they are.
+var errIndexDamaged = errors.New("the index is damaged; stop the broker and delete its folder index, it is made again from the log at the next start")
+
 // walkStep is how many entries a query looks at before it lets dispatch in.
 const walkStep = 256
 
@@ -300,15 +303,16 @@ func (f *indexFile) find(found []int64, hash int32, most int, begin, end int64) 
 		if err != nil {
 			return found, err
 		}
+		if e.prev >= n || e.seconds < 0 || e.hash < 0 || e.hash%f.slots != hash%f.slots {
+			// A chain only leads to older entries of its slot.
+			return found, fmt.Errorf("entry %d of %s: %w", n, f.path, errIndexDamaged)
+		}
 		from := f.header.beginTime + int64(e.seconds)*1000
-		if e.seconds < 0 || from+999 < begin {
+		if from+999 < begin {
 			break
 		}
 		if e.hash == hash && from <= end {
 			found = append(found, e.phys)
-		}
-		if e.prev >= n {
-			break // a chain only leads to older entries
 		}
 		n = e.prev
 		if steps%walkStep == 0 {

@@ -2,6 +2,8 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"sort"
 
 	"rmqbench/refbroker/protocol"
@@ -143,11 +145,26 @@ func (s *Store) OffsetByTime(topic string, queue int32, ms int64, upper bool) in
 func (s *Store) Lookup(phys int64, f func(record []byte) error) error {
 	err := ErrNotFound
 	s.log.view(phys, s.confirmed(), func(b []byte) {
-		if record := recordAt(b, phys); record != nil {
+		record := recordAt(b, phys)
+		switch {
+		case record == nil:
+		case phys < s.opened && !intact(record):
+			err = errDamaged
+		default:
 			err = f(record)
 		}
 	})
 	return err
+}
+
+// errDamaged says that what lies at an offset was a message once.
+var errDamaged = fmt.Errorf("%w: the record there does not match its checksum", ErrNotFound)
+
+// intact reports whether the body of a record has its checksum.
+func intact(record []byte) bool {
+	var m protocol.Message
+	_, err := protocol.DecodeMessage(record, &m)
+	return err == nil && (len(m.Body) == 0 || m.VerifyBody())
 }
 
 // recordAt returns the record at the start of b, nil if b is none that says it
@@ -178,8 +195,11 @@ func (s *Store) QueryKeys(topic, key string, most int, begin, end int64, f func(
 		s.logger.Error("query by key", "topic", topic, "key", key, "err", err)
 	}
 	for _, phys := range found {
+		err := s.Lookup(phys, func(record []byte) error { f(record); return nil })
 		// A record that expired is not there any more, as if it had not been found.
-		_ = s.Lookup(phys, func(record []byte) error { f(record); return nil })
+		if err != nil && phys >= s.log.min() {
+			s.logger.Error("query by key", "topic", topic, "key", key, "record", phys, "err", errors.Join(err, errIndexDamaged))
+		}
 	}
 	return lastTime, lastPhys
 }

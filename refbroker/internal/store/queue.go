@@ -20,6 +20,7 @@ type queue struct {
 	id    int32
 	hash  int32 // of topic + "#", the prefix of its index keys
 	kind  *queueKind
+	log   *commitLog
 
 	next    int64 // guarded by the append lock
 	deleted bool  // guarded by the append lock
@@ -35,6 +36,8 @@ type queue struct {
 	pending []byte // units that are not written yet, from end on
 	ahead   int64  // max, once they are
 	touched bool   // stands in the round's list
+
+	damage *queueDamage // what load found, if anything
 }
 
 // load takes the files of the queue in and finds its last unit, as Java does:
@@ -59,31 +62,6 @@ func (q *queue) load(clean bool) error {
 		return q.ext.load(q, clean)
 	}
 	return nil
-}
-
-func (q *queue) findEnd(from int64, clean bool) (int64, error) {
-	if !clean {
-		end, err := q.scan(from)
-		if err != nil {
-			return 0, err
-		}
-		return end, q.unitFiles.truncate(end)
-	}
-	_, limit := q.bounds()
-	n, err := q.bisect(from, limit, func(u unit) bool { return !u.valid() })
-	if err != nil {
-		return 0, err
-	}
-	q.synced.Store(n)
-	if limit-n > q.unitsPerFile() {
-		err = q.unitFiles.truncate(n)
-	}
-	if err != nil || n == from {
-		return n, err
-	}
-	last, err := q.unit(n - 1)
-	q.maxPhys = last.endOrZero()
-	return n, err
 }
 
 // becomes sets the end of the queue, and the offsets that go with it.
@@ -133,6 +111,10 @@ func (q *queue) scan(from int64) (int64, error) {
 			if !u.valid() {
 				return n + int64(i), nil
 			}
+			if !q.ordered(u, q.maxPhys) {
+				// This one is wrong, or the one before it.
+				return max(n+int64(i)-1, from), nil
+			}
 			q.maxPhys = max(q.maxPhys, u.endOrZero())
 		}
 		n += int64(k)
@@ -159,13 +141,21 @@ func (q *queue) truncate(end int64) error {
 }
 
 // cut removes the units of records at or behind a physical offset, and any that
-// is not valid with all that follow it.
+// is not valid with all that follow it. The last unit tells whether there are any.
 func (q *queue) cut(phys int64) error {
-	n, found, err := q.search(func(u unit) bool { return !u.valid() || !u.blank() && u.phys >= phys })
-	if err != nil {
-		return err
+	out := func(u unit) bool { return !u.valid() || !u.blank() && u.phys >= phys }
+	first, end := q.firstUnit(), q.end.Load()
+	n := end
+	if end > first {
+		last, err := q.unit(end - 1)
+		if err == nil && out(last) {
+			n, _, err = q.search(out)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if found {
+	if n < end {
 		if err := q.truncate(n); err != nil {
 			return err
 		}
@@ -183,10 +173,14 @@ func (q *queue) cut(phys int64) error {
 
 // setMin finds the first unit whose record is at or behind the start of the log.
 func (q *queue) setMin(logMin int64) error {
-	n, found, err := q.search(func(u unit) bool { return !u.blank() && u.phys >= logMin })
+	n, _, err := q.search(func(u unit) bool { return !u.blank() && u.phys >= logMin })
+	if err == nil {
+		n, err = q.backToExpired(n, logMin)
+	}
 	if err != nil {
 		return err
 	}
+	found := n < q.end.Load()
 	switch {
 	case !q.kind.batch:
 		q.min.Store(n)

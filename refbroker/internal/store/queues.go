@@ -23,6 +23,7 @@ type queueKey struct {
 type queueTable struct {
 	fs     vfs.FS
 	cfg    *Config
+	log    *commitLog
 	batch  func(topic string) bool // nil: no topic has batch queues
 	opened *openFiles
 	failed func(error) // a sync failed
@@ -83,7 +84,7 @@ func (t *queueTable) get(topic string, id int32) *queue {
 }
 
 func (t *queueTable) make(kind *queueKind, topic string, id int32) *queue {
-	q := &queue{topic: topic, id: id, kind: kind, hash: protocol.JavaHash(topic + "#"), since: t.deleted[topic]}
+	q := &queue{topic: topic, id: id, kind: kind, log: t.log, hash: protocol.JavaHash(topic + "#"), since: t.deleted[topic]}
 	fileSize := t.cfg.MappedFileSizeConsumeQueue
 	if kind.batch {
 		fileSize = t.cfg.MapperFileSizeBatchConsumeQueue
@@ -113,7 +114,7 @@ func (t *queueTable) load(clean bool) error {
 		}
 		queues = append(queues, found...)
 	}
-	if err := loadAll(queues, clean); err != nil {
+	if err := loadAll(queues, clean, t.cfg); err != nil {
 		return fmt.Errorf("load consume queues: %w", err)
 	}
 	return nil
@@ -155,10 +156,13 @@ const (
 	loadAlone   = 64
 )
 
-func loadAll(queues []*queue, clean bool) error {
+func loadAll(queues []*queue, clean bool, cfg *Config) error {
 	workers := 1
 	if len(queues) > loadAlone {
 		workers = loadWorkers
+	}
+	if cfg.RecoverConcurrently {
+		workers = max(cfg.RecoverThreadPoolNums, 1)
 	}
 	errs := make([]error, workers)
 	var wg sync.WaitGroup

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"time"
 
 	"rmqbench/refbroker/protocol"
@@ -33,25 +34,21 @@ type recovery struct {
 func (s *Store) recover(clean bool) error {
 	files := *s.log.files.Load()
 	if len(files) == 0 {
-		return s.forgetLog()
+		return nil
 	}
 	began := time.Now()
 	r := &recovery{s: s, clean: clean, spoke: began, aside: map[*logFile]string{}}
-	queueEnd := s.queues.maxPhys()
-	if clean {
-		r.dispatch = queueEnd
-	}
-	if err := r.prepareIndex(); err != nil {
+	trusted, first, err := r.begin()
+	if err != nil {
 		return err
 	}
-	trusted, first := r.start(files, queueEnd)
 	r.at = first.base
 	if err := r.distrust(trusted.base); err != nil {
 		return err
 	}
 	arrived := s.dispatch.arrived
 	s.dispatch.arrived = nil
-	err := r.scan()
+	err = r.scan()
 	s.dispatch.arrived = arrived
 	if err != nil {
 		return err
@@ -77,43 +74,66 @@ func (r *recovery) distrust(phys int64) error {
 	return r.s.queues.each(func(q *queue) error { return q.cut(phys) })
 }
 
-// forgetLog removes queues and index of a log that is gone, as Java does.
+// forgetLog takes queues and index of a log that is gone out of the store. Java
+// deletes them.
 func (s *Store) forgetLog() error {
-	for _, q := range s.queues.all() {
-		q.close()
-	}
-	clear(s.queues.queues)
-	if s.index != nil {
-		s.index.close()
-		s.index.files = nil
-	}
 	if err := s.keepFolders(append(s.queues.dirs(), s.path("index"))); err != nil {
 		return fmt.Errorf("move away what belongs to a missing commit log: %w", err)
 	}
 	return nil
 }
 
-// prepareIndex finds out which records the index already has.
-func (r *recovery) prepareIndex() error {
-	x := r.s.index
-	if x == nil {
-		return nil
+// begin finds out what queues and index have, and what they need.
+func (r *recovery) begin() (trusted, first *logFile, _ error) {
+	queueEnd := r.s.queues.maxPhys()
+	needed, err := r.repairQueues()
+	if err != nil {
+		return nil, nil, fmt.Errorf("repair consume queues: %w", err)
 	}
+	indexNeeds, err := r.prepareIndex()
+	if err != nil {
+		return nil, nil, err
+	}
+	needed = min(needed, indexNeeds)
 	if r.clean {
-		return x.resume(r.s.log)
+		r.dispatch = min(needed, queueEnd)
 	}
-	return x.repair(r.s.log)
+	trusted, first = r.start(queueEnd, needed)
+	return trusted, first, nil
+}
+
+// prepareIndex finds out which records the index already has, and returns the
+// offset from which on those have to be dispatched that it lacks.
+func (r *recovery) prepareIndex() (int64, error) {
+	x := r.s.index
+	switch {
+	case x == nil:
+		return math.MaxInt64, nil
+	case r.clean && len(x.files) == 0:
+		r.s.logger.Info("there is no index, it is made from the whole log", "dir", x.dir)
+		return 0, nil
+	case r.clean && x.sound(r.s.log):
+		return math.MaxInt64, x.resume(r.s.log)
+	}
+	do := func() error { return x.repair(r.s.log) }
+	if r.clean {
+		do = x.remake
+	}
+	err := do()
+	return x.from, err
 }
 
 // start returns the file before which consume queues are surely right, and the
-// one where to start: the same, or an earlier one if the index ends there.
-func (r *recovery) start(files []*logFile, queueEnd int64) (trusted, first *logFile) {
+// one where to start: the same, or the earlier one that has the first record that
+// queues or index need.
+func (r *recovery) start(queueEnd, needed int64) (trusted, first *logFile) {
+	files := *r.s.log.files.Load()
 	i := len(files) - 1
 	for i > 0 && (r.clean && files[i].base > queueEnd || !r.clean && !r.vouchedFor(files[i])) {
 		i--
 	}
 	trusted = files[i]
-	for i > 0 && !r.clean && r.s.index != nil && r.s.index.from < files[i].base {
+	for i > 0 && files[i].base > needed {
 		i--
 	}
 	return trusted, files[i]
@@ -274,15 +294,24 @@ func (r *recovery) settle(first int64) error {
 			}
 		}
 	}
+	s.opened = r.at
 	s.dispatch.at.Store(r.at)
 	if s.index != nil {
 		if err := s.index.cut(r.at, s.log); err != nil {
 			return fmt.Errorf("recover index: %w", err)
 		}
+		if len(s.index.files) == 0 { // so that the next start need not look for keys again
+			if _, err := s.index.writable(); err != nil {
+				return fmt.Errorf("make index: %w", err)
+			}
+		}
 	}
 	logMin := s.log.min()
 	err := s.queues.each(func(q *queue) error {
 		if err := q.cut(r.at); err != nil {
+			return err
+		}
+		if err := q.place(); err != nil {
 			return err
 		}
 		q.next = q.max.Load()

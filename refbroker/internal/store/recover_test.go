@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"rmqbench/refbroker/protocol"
 )
@@ -320,5 +322,98 @@ func TestFirstOffsetOfALostQueue(t *testing.T) {
 		s.Get(GetQuery{Topic: "T", Queue: q, MaxMessages: 1}, &res)
 		equal(t, res.Status, OffsetTooSmall)
 		equal(t, res.Next, first)
+	}
+}
+
+// TestDamagedQueuesAreMadeAgain damages consume queues of stores that were killed
+// or stopped, with an up to date checkpoint: nothing else would have them looked at.
+func TestDamagedQueuesAreMadeAgain(t *testing.T) {
+	t.Parallel()
+	queueFile := "consumequeue/T/1/" + fileName(0)
+	for _, row := range []struct {
+		name   string
+		damage func(d *tail)
+	}{
+		{"zeros in the middle", func(d *tail) { d.edit(queueFile, 5*cqUnitSize, func(b []byte) { clear(b[:2*cqUnitSize]) }) }},
+		{"zeros at the start", func(d *tail) { d.edit(queueFile, 0, func(b []byte) { clear(b[:cqUnitSize]) }) }},
+		{"negative size", func(d *tail) { d.edit(queueFile, 17*cqUnitSize+8, func(b []byte) { b[0] = 0x80 }) }},
+		{"last unit points elsewhere", func(d *tail) {
+			d.edit(queueFile, (tailMessages/2-1)*cqUnitSize, func(b []byte) { b[7] ^= 4 })
+		}},
+		{"last unit points beyond the log", func(d *tail) {
+			d.edit(queueFile, (tailMessages/2-1)*cqUnitSize, func(b []byte) { b[2] ^= 4 })
+		}},
+		{"garbage behind the last unit", func(d *tail) { d.edit(queueFile, 40*cqUnitSize, func(b []byte) { b[3] = 7 }) }},
+	} {
+		for _, abort := range []bool{true, false} {
+			t.Run(fmt.Sprint(row.name, "/abort=", abort), func(t *testing.T) {
+				t.Parallel()
+				d := damagedStore(t, abort)
+				row.damage(d)
+				log, text := logged()
+				s := open(t, d.cfg, Options{Log: log})
+				s.holds(tailMessages)
+				if !strings.Contains(text.String(), "consume queue is damaged") || !strings.Contains(text.String(), queueFile) {
+					t.Errorf("nobody says so: %s", text.String())
+				}
+				s.put(message("T", 1, "next"))
+				equal(t, s.settled().bodies("T", 1, tailMessages/2), []string{"next"})
+			})
+		}
+	}
+}
+
+// TestDamagedQueueOfExpiredRecords: a queue that the log knows nothing of any more
+// does not hand out its offsets again.
+func TestDamagedQueueOfExpiredRecords(t *testing.T) {
+	t.Parallel()
+	cfg := tailConfig(tempDir(t))
+	s := open(t, cfg, Options{CleanAfter: time.Hour})
+	for range 10 {
+		s.put(message("Old", 0, "x"))
+	}
+	for i := range tailMessages {
+		s.put(tailMessage(i))
+	}
+	s.settled().flushedAll().age(1)
+	s.DeleteExpired()
+	s.clean.clean(t.Context())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d := &tail{t: t, cfg: cfg, size: cfg.MappedFileSizeCommitLog}
+	d.edit("consumequeue/Old/0/"+fileName(0), 4*cqUnitSize, func(b []byte) { clear(b[:cqUnitSize]) })
+	again := open(t, cfg, Options{})
+	m := message("Old", 0, "new")
+	again.put(m)
+	equal(t, m.QueueOffset, 10)
+	equal(t, again.settled().bodies("Old", 0, 10), []string{"new"})
+}
+
+// TestDamagedIndexAfterAStop: the newest index file is made again if header, slots
+// and entries do not agree, or it is not there.
+func TestDamagedIndexAfterAStop(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func(d *tail){
+		"no index":   func(d *tail) { d.remove("index") },
+		"count":      func(d *tail) { d.edit(d.index(), 39, func(b []byte) { b[0] ^= 1 }) },
+		"no count":   func(d *tail) { d.edit(d.index(), 36, func(b []byte) { clear(b[:4]) }) },
+		"end offset": func(d *tail) { d.edit(d.index(), 26, func(b []byte) { b[0] ^= 0x40 }) },
+		"end time":   func(d *tail) { d.edit(d.index(), 13, func(b []byte) { b[0] ^= 1 }) },
+		"begin time": func(d *tail) { d.edit(d.index(), 5, func(b []byte) { b[0] ^= 1 }) },
+		"slots":      func(d *tail) { d.edit(d.index(), indexHeaderSize, func(b []byte) { clear(b[:400]) }) },
+		"key hash":   func(d *tail) { d.edit(d.index(), indexHeaderSize+400+indexEntrySize+2, func(b []byte) { b[0] ^= 1 }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := damagedStore(t, false)
+			damage(d)
+			s := open(t, d.cfg, Options{})
+			s.holds(tailMessages)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			open(t, d.cfg, Options{}).holds(tailMessages)
+		})
 	}
 }

@@ -14,3 +14,9 @@ func TestSoakFailures(t *testing.T) {
 		t.Run(fmt.Sprint(i), TestEveryFailure)
 	}
 }
+
+func TestSoakDamage(t *testing.T) {
+	for i := range 40 {
+		t.Run(fmt.Sprint(i), TestDamageAnywhere)
+	}
+}

@@ -83,6 +83,10 @@ type Store struct {
 	refused  atomic.Int64 // appends that failed a check
 
 	complained atomic.Int64 // when a failed append was logged last, ms
+
+	opened     int64        // end of the log when it was opened
+	unreadable atomic.Int64 // messages that a reader had to leave out
+	missed     atomic.Int64 // when that was logged last, ms
 }
 
 // Open locks the store's folder, loads what is there and recovers it. After it,
@@ -172,6 +176,7 @@ func (s *Store) build(opt *Options) {
 	}
 	s.queues = newQueueTable(&s.cfg, s.fs, opt.BatchQueue)
 	s.queues.failed = s.fail
+	s.queues.log = s.log
 	levels, _ := ParseDelayLevels(s.cfg.MessageDelayLevel)
 	if s.cfg.MessageIndexEnable {
 		s.index = newIndex(&s.cfg, s.fs, s.logger)
@@ -210,6 +215,11 @@ func (s *Store) load() (err error) {
 	s.flush.times = s.times
 	if err := s.log.load(); err != nil {
 		return err
+	}
+	if len(*s.log.files.Load()) == 0 {
+		if err := s.forgetLog(); err != nil {
+			return err
+		}
 	}
 	if err := s.queues.load(clean); err != nil {
 		return err
