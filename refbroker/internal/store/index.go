@@ -118,8 +118,9 @@ func (x *index) retire(f *indexFile) error {
 	if err := f.write(); err != nil {
 		return err
 	}
-	if err := f.file.Sync(); err != nil {
-		x.failed(fmt.Errorf("flush index: %w", err))
+	// A crash may not take this file away and leave the next one.
+	if err := x.sync(); err != nil {
+		x.failed(err)
 	}
 	x.filled.Store(f.header.endTime)
 	f.mu.Lock()

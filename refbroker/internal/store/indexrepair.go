@@ -138,7 +138,10 @@ func (x *index) removeLast() error {
 	last := x.last()
 	last.file.Close()
 	x.files = x.files[:len(x.files)-1]
-	return x.fs.Remove(last.path)
+	if err := x.fs.Remove(last.path); err != nil {
+		return err
+	}
+	return x.fs.SyncDir(x.dir) // what it says is not true any more
 }
 
 // before returns the header of the file before the last one.
@@ -231,10 +234,15 @@ func (f *indexFile) settle(log *commitLog, before indexHeader) error {
 		}
 	}
 	f.changed = true
+	write := f.writeHeader
 	if f.full() {
-		return f.write()
+		write = f.write
 	}
-	return f.writeHeader()
+	if err := write(); err != nil {
+		return err
+	}
+	// What was cleared is not true any more, and may not come back.
+	return f.file.Sync()
 }
 
 // bounds sets times and offsets of the header from the first and last record.

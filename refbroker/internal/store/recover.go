@@ -71,6 +71,7 @@ func (r *recovery) distrust(phys int64) error {
 	if r.clean {
 		return nil
 	}
+	r.s.times.update(func(t *checkpointTimes) { t.logics = min(t.logics, t.physic) })
 	return r.s.queues.each(func(q *queue) error { return q.cut(phys) })
 }
 

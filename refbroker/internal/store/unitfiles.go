@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -214,9 +215,12 @@ func (u *unitFiles) create(f *cqFile) error {
 	if err := u.seal(); err != nil {
 		return err
 	}
-	// sync makes the names up to there durable, but not its own.
-	if err := vfs.MakeDirs(u.fs, filepath.Dir(filepath.Dir(u.dir))); err != nil {
-		return err
+	// sync makes the names in it durable, but not its own.
+	root := filepath.Dir(filepath.Dir(u.dir))
+	if _, err := u.fs.Stat(root); errors.Is(err, fs.ErrNotExist) {
+		if err := vfs.MakeDirs(u.fs, root); err != nil {
+			return err
+		}
 	}
 	if err := u.fs.MkdirAll(u.dir); err != nil {
 		return err

@@ -87,15 +87,21 @@ type Mapping interface {
 	Unmap() error
 }
 
-// MakeDirs makes a folder and those above it, and the names of the new ones
-// durable: a file in a folder without a name is lost with it.
+// MakeDirs makes a folder and those above it, and their names durable: a file in
+// a folder without a name is lost with it. The name of one that is there already
+// is made durable too, because whoever made it may have been killed over that.
 func MakeDirs(fsys FS, path string) error {
-	_, err := fsys.Stat(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	up := filepath.Dir(path)
-	if up != path {
+	_, err := fsys.Stat(path)
+	switch {
+	case err == nil:
+		if err := fsys.SyncDir(up); !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		return nil // a folder that we may not read is somebody else's work
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case up != path:
 		if err := MakeDirs(fsys, up); err != nil {
 			return err
 		}
