@@ -61,17 +61,21 @@ func putDigits(b []byte, n uint32) {
 	}
 }
 
+// EndsInCRC reports whether a record ends with the checksum property.
+func EndsInCRC(record []byte) bool {
+	end := len(record) - propCRCLen
+	return end >= fixedV4 && record[len(record)-1] == pairEnd &&
+		strings.HasPrefix(alias(record[end:]), PropCRC32+"\x01")
+}
+
 // VerifyMessageCRC reports whether a record ends with the checksum property,
 // and whether it matches.
 func VerifyMessageCRC(record []byte) (present, ok bool) {
+	if len(record) < fixedV4 || binary.BigEndian.Uint32(record) != uint32(len(record)) || !EndsInCRC(record) {
+		return false, false
+	}
 	end := len(record) - propCRCLen
-	if end < fixedV4 || binary.BigEndian.Uint32(record) != uint32(len(record)) {
-		return false, false
-	}
 	tail := alias(record[end:])
-	if !strings.HasPrefix(tail, PropCRC32+"\x01") || tail[propCRCLen-1] != pairEnd {
-		return false, false
-	}
 	var want [10]byte
 	putDigits(want[:], crc32.ChecksumIEEE(record[:end])&crcMask)
 	return true, tail[len(PropCRC32)+1:propCRCLen-1] == string(want[:])

@@ -67,7 +67,7 @@ func (s *Store) Stage(m *protocol.Message) (res PutResult) {
 	if len(buf.b) > s.cfg.MaxMessageSize+recordSlack || int64(len(buf.b)+blankSize)+later.atMost() > s.cfg.MappedFileSizeCommitLog {
 		return s.refuse(MessageIllegal)
 	}
-	s.stage(encoded{bytes: buf.b, late: later}, m, &res)
+	s.stage(encoded{bytes: buf.b, summed: s.summed(m), late: later}, m, &res)
 	if res.Status == PutOK {
 		m.QueueOffset, m.PhysicalOffset = res.QueueOffset, res.PhysicalOffset
 		m.StoreTimestamp, m.StoreSize = res.StoreTimestamp, res.Size
@@ -108,6 +108,7 @@ func (s *Store) StageBatch(ms []protocol.Message) (res PutResult) {
 		if i > 0 {
 			e.starts = append(e.starts, len(buf.b))
 		}
+		e.summed = e.summed || s.summed(m)
 		s.encode(buf, m, true)
 	}
 	if len(buf.b) > s.cfg.MaxMessageSize+recordSlack || int64(len(buf.b)+blankSize) > s.cfg.MappedFileSizeCommitLog {
@@ -175,30 +176,36 @@ func (s *Store) encode(buf *buffer, m *protocol.Message, whole bool) {
 	if !m.StoreHost.IsValid() {
 		m.StoreHost = s.host
 	}
-	if s.cfg.EnabledAppendPropCRC && whole {
+	if whole && s.summed(m) {
 		buf.b = protocol.AppendMessageCRC(buf.b, m)
 		return
-	}
-	if endsInZeros(m) {
-		m.Properties += "\x02" // means the same, and cannot be taken for a torn record
 	}
 	buf.b = protocol.AppendMessage(buf.b, m)
 }
 
 // propertiesTail is how many bytes are stored behind the properties of m.
 func (s *Store) propertiesTail(m *protocol.Message) int {
-	switch {
-	case s.cfg.EnabledAppendPropCRC:
+	if s.summed(m) {
 		return protocol.MessageCRCRoom(m.Properties)
-	case endsInZeros(m):
-		return 1
 	}
 	return 0
 }
 
+// summed reports whether a record gets the checksum property: with
+// enabledAppendPropCRC each, otherwise one whose topic or properties have a zero
+// byte. Recovery takes zeros there for a page that never reached the disk, and
+// the checksum of the body does not tell.
+func (s *Store) summed(m *protocol.Message) bool {
+	return s.cfg.EnabledAppendPropCRC || hasZeros(m)
+}
+
+func hasZeros(m *protocol.Message) bool {
+	return strings.IndexByte(m.Properties, 0) >= 0 || strings.IndexByte(m.Topic, 0) >= 0
+}
+
 // forgetChecksum removes the checksum that a message had elsewhere.
 func (s *Store) forgetChecksum(m *protocol.Message) {
-	if s.cfg.EnabledAppendPropCRC && strings.Contains(m.Properties, protocol.PropCRC32) {
+	if s.summed(m) && strings.Contains(m.Properties, protocol.PropCRC32) {
 		m.Properties = protocol.RemoveProperty(m.Properties, protocol.PropCRC32)
 	}
 }

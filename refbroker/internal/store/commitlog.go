@@ -44,7 +44,6 @@ type commitLog struct {
 	draining  int // how many wait until nothing is staged
 	free      []*group
 	keepFree  int
-	checksums bool  // records end with one, which the leader sets
 	pool      *pool // of transientStorePoolEnable, or nil
 	torn      int64 // bytes behind wrote that a failed write may have left; the leader's
 	counts    putCounts
@@ -61,7 +60,7 @@ type spareFile struct {
 func newCommitLog(cfg *Config, fsys vfs.FS, log *slog.Logger) *commitLog {
 	l := &commitLog{
 		fs: fsys, log: log, paths: newLogPaths(cfg), fileSize: cfg.MappedFileSizeCommitLog, written: func() {},
-		keepFree: freeGroups, checksums: cfg.EnabledAppendPropCRC,
+		keepFree: freeGroups,
 	}
 	l.turn.L = &l.mu
 	l.files.Store(&[]*logFile{})
@@ -127,6 +126,7 @@ func (l *commitLog) find(offset int64) *logFile {
 type encoded struct {
 	bytes  []byte
 	starts []int // where each record but the first begins; nil for a single one
+	summed bool  // some records end with a checksum
 	late   *late // what is still to be added to a single record; nil for nothing
 }
 
@@ -135,18 +135,30 @@ type encoded struct {
 // record with a whole one before it must not come back as a message.
 func (l *commitLog) write(f *logFile, b []byte, at int64) error {
 	if l.torn > 0 {
-		if err := f.file.PunchHole(at-f.base, min(l.torn, f.end()-at)); err != nil {
-			return fmt.Errorf("clear what a failed write left in the commit log: %w", err)
+		if err := l.mend(f, at); err != nil {
+			return err
 		}
-		l.torn = 0
 	}
 	if _, err := f.file.WriteAt(b, at-f.base); err != nil {
-		l.torn = int64(len(b))
-		if f.file.PunchHole(at-f.base, l.torn) == nil {
-			l.torn = 0
-		}
+		l.torn = max(l.torn, int64(len(b)))
+		_ = l.mend(f, at) // or before the next write
 		return fmt.Errorf("write commit log: %w", err)
 	}
+	return nil
+}
+
+// mend makes zero what a failed write may have left at an offset, and that
+// durable: a loss of power must not mix it with the record that comes there.
+func (l *commitLog) mend(f *logFile, at int64) error {
+	if err := f.file.PunchHole(at-f.base, min(l.torn, f.end()-at)); err != nil {
+		return fmt.Errorf("clear what a failed write left in the commit log: %w", err)
+	}
+	if err := f.file.Sync(); err != nil {
+		err = fmt.Errorf("flush commit log after a failed write: %w", err)
+		l.failed(err)
+		return err
+	}
+	l.torn = 0
 	return nil
 }
 

@@ -48,6 +48,7 @@ type group struct {
 	taken  []taken
 	closed bool // takes no more
 	direct bool // buf is the appender's
+	summed bool // some of its records end with a checksum
 
 	appends, messages int64
 	storeTime         int64     // of the last record
@@ -123,6 +124,7 @@ func (l *commitLog) take(g *group, e encoded, plain bool, res *PutResult) {
 		g.buf = append(g.buf, e.bytes...)
 	}
 	e.bytes = g.buf[at:]
+	g.summed = g.summed || e.summed
 	patch(e, plain, res)
 	l.staged += int64(len(e.bytes))
 	res.End = l.staged
@@ -297,7 +299,7 @@ func (l *commitLog) lead() {
 		l.locked.Store(nowMillis())
 	}
 	l.mu.Unlock()
-	if l.checksums {
+	if g.summed {
 		seal(g.buf)
 	}
 	err := l.write(g.file, g.buf, g.at)
@@ -320,7 +322,9 @@ func (l *commitLog) lead() {
 func seal(b []byte) {
 	for len(b) > blankSize {
 		n := binary.BigEndian.Uint32(b)
-		protocol.SealMessageCRC(b[:n])
+		if protocol.EndsInCRC(b[:n]) {
+			protocol.SealMessageCRC(b[:n])
+		}
 		b = b[n:]
 	}
 }

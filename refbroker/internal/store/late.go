@@ -47,7 +47,7 @@ func (s *Store) late(m *protocol.Message) (*late, Status) {
 	if has && !inner || inner && !s.queues.kindOf(m.Topic).batch {
 		return nil, MessageIllegal
 	}
-	l := &late{inner: inner, count: 1, sealed: s.cfg.EnabledAppendPropCRC}
+	l := &late{inner: inner, count: 1, sealed: s.summed(m)}
 	if has {
 		n, err := strconv.ParseInt(num, 10, 16)
 		if err != nil {

@@ -226,7 +226,7 @@ func (r *recovery) decode(b []byte, m *protocol.Message) int {
 	if r.s.cfg.CheckCRCOnRecover && !r.s.cfg.intact(b[:size], m) {
 		return 0
 	}
-	if endsInZeros(m) && !startsRecord(b[size:], r.at+int64(size)) {
+	if hasZeros(m) && r.holed(b[:size], b[size:], m) {
 		return 0
 	}
 	return size
@@ -241,12 +241,31 @@ func (c *Config) intact(record []byte, m *protocol.Message) bool {
 	return len(m.Body) == 0 || m.VerifyBody()
 }
 
-// endsInZeros reports whether the end of m looks like a page that never reached
-// the disk. The checksum covers the body only, and properties come last. Append
-// sees to it that no record that it writes ends like this.
-func endsInZeros(m *protocol.Message) bool {
-	n := len(m.Properties)
-	return n > 0 && m.Properties[n-1] == 0
+// sectorSize is the least that a disk writes at once.
+const sectorSize = 512
+
+// holed reports whether zeros in the topic or the properties of a record are a
+// place that never reached the disk. The checksum of the body does not cover
+// them. Append gives a record that has zeros there a checksum for the whole. In
+// one of another broker they are a hole if they are at a border of a sector or
+// at the end, unless the checkpoint says that the record is durable and the log
+// goes on behind it.
+func (r *recovery) holed(record, after []byte, m *protocol.Message) bool {
+	if present, ok := protocol.VerifyMessageCRC(record); present {
+		return !ok
+	}
+	if m.StoreTimestamp < r.s.times.times.physic && startsRecord(after, r.at+int64(len(record))) {
+		return false
+	}
+	n := len(record)
+	at := r.at % r.s.log.fileSize
+	for i := protocol.OffBodyLength(m.SysFlag) + 4 + len(m.Body); i < n; i++ {
+		border := (at+int64(i))%sectorSize == 0 || (at+int64(i)+1)%sectorSize == 0 || i == n-1
+		if border && record[i] == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // startsRecord reports whether the log goes on with b at an offset.

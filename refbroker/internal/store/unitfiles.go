@@ -254,8 +254,13 @@ func (f *cqFile) shut() {
 func (u *unitFiles) truncate(end int64) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for n := len(u.files); n > 0 && u.files[n-1].base >= end*u.unitSize && (n > 1 || end == 0); n-- {
-		if err := u.remove(n - 1); err != nil {
+	last := func(n int) bool { return n == 0 || u.files[n-1].base < end*u.unitSize || n == 1 && end != 0 }
+	for n := len(u.files); !last(n); n-- {
+		err := u.remove(n - 1)
+		if err == nil && !last(n-1) {
+			err = u.fs.SyncDir(u.dir) // of several removals a crash may keep any
+		}
+		if err != nil {
 			return fmt.Errorf("truncate consume queue: %w", err)
 		}
 	}
