@@ -50,6 +50,7 @@ var folderSettings = map[string]string{
 	"reviveInterval": "100", "brokerFastFailureEnable": "false",
 }
 
+// newFolder makes a folder; {} in settings stands for its path.
 func newFolder(t *testing.T, peer *profiles.Peer, settings map[string]string) *folder {
 	t.Helper()
 	f := &folder{t: t, peer: peer, dir: filepath.Join(t.TempDir(), "store"), port: brokerPort(t)}
@@ -69,7 +70,7 @@ func newFolder(t *testing.T, peer *profiles.Peer, settings map[string]string) *f
 	f.addr = net.JoinHostPort(all["brokerIP1"], all["listenPort"])
 	var text strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(all)) {
-		fmt.Fprintf(&text, "%s=%s\n", k, all[k])
+		fmt.Fprintf(&text, "%s=%s\n", k, strings.ReplaceAll(all[k], "{}", f.dir))
 	}
 	f.conf = filepath.Join(filepath.Dir(f.dir), "broker.conf")
 	if err := os.WriteFile(f.conf, []byte(text.String()), 0o644); err != nil {

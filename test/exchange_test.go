@@ -43,6 +43,7 @@ func TestExchange(t *testing.T) {
 		{"everything on", map[string]string{
 			"enabledAppendPropCRC": "true", "forceVerifyPropCRC": "true", "enableConsumeQueueExt": "true", "enableCalcFilterBitMap": "true",
 			"enableLmq": "true", "enableMultiDispatch": "true", "brokerIP1": "::1",
+			"storePathCommitLog": "{}/commitlog,{}/more",
 		}, []turn{
 			{write: true}, {java: true, write: true, kill: true}, {write: true, kill: true}, {java: true, kill: true},
 		}},
@@ -73,6 +74,9 @@ func (f *folder) turn(l *ledger, before *contents, turn turn) *contents {
 		c = n.read()
 	}
 	l.check(n, c)
+	if more, _ := filepath.Glob(filepath.Join(f.dir, "more", "0*")); f.all && len(more) == 0 {
+		f.t.Errorf("%s broker: the second path of the log has no files", n)
+	}
 	if q := queueName(plainTopic, 0); f.all && c.extended(q) < len(c.Queues[q])-1 {
 		f.t.Errorf("%s broker: only %d of %d messages of %s have an extension with a bit map", n, c.extended(q), len(c.Queues[q]), q)
 	}

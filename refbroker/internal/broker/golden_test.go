@@ -25,6 +25,7 @@ func goldenConfig(t *testing.T, which string) Config {
 	t.Helper()
 	cfg := testConfig(t.TempDir())
 	cfg.EnableLmq, cfg.BrokerName, cfg.EnablePropertyFilter = which == "lmq", "broker-a", true
+	cfg.FilterDataCleanTimeSpan = 1 << 50 // filters of a day ago are not forgotten
 	p := startWith(t, cfg)
 	for range 3 {
 		p.send("T", 0, "x", "DELAY\x011\x02")
@@ -63,6 +64,7 @@ func (p *peer) change() {
 	b.groups.update(protocol.NewSubscriptionGroupConfig("New"))
 	b.groups.forbid("New", "T", false)
 	b.offsets.commit(offsetKey{"T", "New"}, 0, 1)
+	b.filters.register("New", []protocol.SubscriptionData{{Topic: "T", SubString: "a = 'x'", ExpressionType: "SQL92", SubVersion: 2}})
 	b.schedule.moved(int(b.schedule.step))
 	if err := b.modes.set(protocol.MessageRequestMode{Topic: "T", ConsumerGroup: "New", Mode: modePop}); err != nil {
 		p.t.Error(err)
@@ -160,7 +162,7 @@ func TestBackups(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"topics.json", "subscriptionGroup.json", "consumerOffset.json", "delayOffset.json", "messageRequestMode.json"} {
+	for _, name := range []string{"topics.json", "subscriptionGroup.json", "consumerOffset.json", "delayOffset.json", "messageRequestMode.json", "consumerFilter.json"} {
 		for _, row := range []struct {
 			file, bak string
 			starts    bool
