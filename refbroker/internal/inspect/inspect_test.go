@@ -143,6 +143,7 @@ var damages = []struct {
 		write(t, dir, "batchconsumequeue/T0/0/00000000000000000000", strings.Repeat("\x00", 46))
 	}},
 	{"index size", Error, "give the broker's file with -c", func(t *testing.T, dir string) { poke(t, dir, "index/*", 20440, "X") }},
+	{"index empty", Warning, "it is empty", func(t *testing.T, dir string) { write(t, dir, "index/99991231235959999", "") }},
 	{"index count", Error, "cannot be right", func(t *testing.T, dir string) { poke(t, dir, "index/*", 36, "\x7f") }},
 	{"index chain", Error, "the one before it in its slot is", func(t *testing.T, dir string) { poke(t, dir, "index/*", 440+20*500+16, "\x00\x00\x00\x01") }},
 	{"index slot", Error, "its newest is", func(t *testing.T, dir string) { poke(t, dir, "index/*", 40, "\x00\x00\x00\x01") }},
