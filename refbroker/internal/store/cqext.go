@@ -76,7 +76,9 @@ func (x *extension) flush() error {
 	return nil
 }
 
-func (x *extension) sync(leastPages int) error { return x.unitFiles.sync(x.end.Load(), leastPages) }
+func (x *extension) sync(leastPages int, dirs *dirSet) error {
+	return x.unitFiles.sync(x.end.Load(), leastPages, dirs)
+}
 
 // get reads the unit at an address; false if there is none. buf is scratch.
 func (x *extension) get(address int64, e *ExtUnit, buf *[]byte) (bool, error) {

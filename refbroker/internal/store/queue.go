@@ -173,6 +173,14 @@ func (q *queue) cut(phys int64) error {
 
 // setMin finds the first unit whose record is at or behind the start of the log.
 func (q *queue) setMin(logMin int64) error {
+	first := q.firstUnit()
+	if q.end.Load() == first {
+		return nil
+	}
+	if u, err := q.unit(first); err != nil || !u.blank() && u.phys >= logMin {
+		q.min.Store(u.base)
+		return err
+	}
 	n, _, err := q.search(func(u unit) bool { return !u.blank() && u.phys >= logMin })
 	if err == nil {
 		n, err = q.backToExpired(n, logMin)
@@ -190,7 +198,7 @@ func (q *queue) setMin(logMin int64) error {
 			return err
 		}
 		q.min.Store(u.base)
-	case n > q.firstUnit():
+	case n > first:
 		q.min.Store(q.max.Load())
 	}
 	return nil
@@ -328,14 +336,14 @@ func (q *queue) flushUnits() error {
 
 // sync makes the units durable if at least leastPages pages of 4 KiB are not,
 // what they point to first.
-func (q *queue) sync(leastPages int) error {
+func (q *queue) sync(leastPages int, dirs *dirSet) error {
 	end := q.end.Load()
 	if q.ext != nil && q.synced.Load() < end {
-		if err := q.ext.sync(leastPages); err != nil {
+		if err := q.ext.sync(leastPages, dirs); err != nil {
 			return err
 		}
 	}
-	return q.unitFiles.sync(end, leastPages)
+	return q.unitFiles.sync(end, leastPages, dirs)
 }
 
 // forgetSynced makes sync write everything again: after a crash nobody knows

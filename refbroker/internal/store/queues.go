@@ -114,7 +114,11 @@ func (t *queueTable) load(clean bool) error {
 		}
 		queues = append(queues, found...)
 	}
-	if err := loadAll(queues, clean, t.cfg); err != nil {
+	workers := 0
+	if t.cfg.RecoverConcurrently {
+		workers = max(t.cfg.RecoverThreadPoolNums, 1)
+	}
+	if err := forAll(workers, queues, func(q *queue) error { return q.load(clean) }); err != nil {
 		return fmt.Errorf("load consume queues: %w", err)
 	}
 	return nil
@@ -150,31 +154,50 @@ func (t *queueTable) list(kind *queueKind) ([]*queue, error) {
 	return queues, nil
 }
 
-// Many queues are loaded side by side; few one after the other, in order.
+// Many queues are dealt with side by side, so that the disk has more to do at a
+// time; few one after the other, in order.
 const (
-	loadWorkers = 8
-	loadAlone   = 64
+	sideBySide = 16
+	few        = 64
 )
 
-func loadAll(queues []*queue, clean bool, cfg *Config) error {
-	workers := 1
-	if len(queues) > loadAlone {
-		workers = loadWorkers
-	}
-	if cfg.RecoverConcurrently {
-		workers = max(cfg.RecoverThreadPoolNums, 1)
+// forAll calls f for all, until it fails, on that many goroutines; 0: on as many
+// as suit the number.
+func forAll[T any](workers int, all []T, f func(T) error) error {
+	switch {
+	case workers > 0:
+	case len(all) > few:
+		workers = sideBySide
+	default:
+		workers = 1
 	}
 	errs := make([]error, workers)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
-			for i := w; i < len(queues) && errs[w] == nil; i += workers {
-				errs[w] = queues[i].load(clean)
+			for i := w; i < len(all) && errs[w] == nil; i += workers {
+				errs[w] = f(all[i])
 			}
 		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// sync makes the units of all queues durable that have at least leastPages pages
+// of 4 KiB that are not.
+func (t *queueTable) sync(leastPages int) error {
+	var behind []*queue
+	for _, q := range t.all() {
+		if q.synced.Load() < q.end.Load() {
+			behind = append(behind, q)
+		}
+	}
+	dirs := dirSet{dirs: map[string]struct{}{}}
+	if err := forAll(0, behind, func(q *queue) error { return q.sync(leastPages, &dirs) }); err != nil {
+		return err
+	}
+	return dirs.sync(t.fs)
 }
 
 // all returns every queue.

@@ -328,8 +328,10 @@ func (r *recovery) settle(first int64) error {
 	}
 	logMin := s.log.min()
 	err := s.queues.each(func(q *queue) error {
-		if err := q.cut(r.at); err != nil {
-			return err
+		if !r.clean || q.maxPhys > r.at {
+			if err := q.cut(r.at); err != nil {
+				return err
+			}
 		}
 		if err := q.place(); err != nil {
 			return err

@@ -364,7 +364,7 @@ func (s *Store) flushQueues(full bool) {
 		least = 0
 	}
 	dispatched := s.dispatch.time.Load()
-	if err := s.queues.each(func(q *queue) error { return q.sync(least) }); err != nil {
+	if err := s.queues.sync(least); err != nil {
 		s.fail(err)
 		return
 	}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -314,14 +316,14 @@ func (u *unitFiles) bytes() int64 {
 }
 
 // sync makes the units before unit to durable if at least leastPages pages of
-// 4 KiB are not.
-func (u *unitFiles) sync(to int64, leastPages int) error {
+// 4 KiB are not, but for the names of new files: their folders are added to dirs.
+func (u *unitFiles) sync(to int64, leastPages int, dirs *dirSet) error {
 	from := u.synced.Load()
 	if from >= to || (to*u.unitSize>>12)-(from*u.unitSize>>12) < int64(leastPages) {
 		return nil
 	}
 	for at := from * u.unitSize; at < to*u.unitSize; at = (at/u.fileSize + 1) * u.fileSize {
-		if err := u.syncFile(at); err != nil && !errors.Is(err, errQueueGone) {
+		if err := u.syncFile(at, dirs); err != nil && !errors.Is(err, errQueueGone) {
 			return fmt.Errorf("flush consume queue: %w", err)
 		}
 	}
@@ -329,9 +331,9 @@ func (u *unitFiles) sync(to int64, leastPages int) error {
 	return nil
 }
 
-// syncFile makes the file that holds a byte durable, with its name if the byte
-// is the first one. A queue that was deleted meanwhile needs no flush.
-func (u *unitFiles) syncFile(at int64) error {
+// syncFile makes the file that holds a byte durable. If the byte is the first
+// one the file may be new. A queue that was deleted meanwhile needs no flush.
+func (u *unitFiles) syncFile(at int64, dirs *dirSet) error {
 	f, err := u.share(at, false)
 	if f == nil {
 		return err
@@ -340,15 +342,36 @@ func (u *unitFiles) syncFile(at int64) error {
 	if err := f.file.Sync(); err != nil {
 		return err
 	}
-	if at%u.fileSize != 0 {
-		return nil
-	}
-	for _, dir := range []string{u.dir, filepath.Dir(u.dir), filepath.Dir(filepath.Dir(u.dir))} {
-		if err := u.fs.SyncDir(dir); err != nil {
-			return err
-		}
+	if at%u.fileSize == 0 {
+		dirs.add(u.dir, filepath.Dir(u.dir), filepath.Dir(filepath.Dir(u.dir)))
 	}
 	return nil
+}
+
+// dirSet are folders whose names have to be made durable, each once.
+type dirSet struct {
+	mu   sync.Mutex
+	dirs map[string]struct{}
+}
+
+func (d *dirSet) add(dirs ...string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, dir := range dirs {
+		d.dirs[dir] = struct{}{}
+	}
+}
+
+// sync makes the names in the folders durable; folders that were deleted
+// meanwhile have none.
+func (d *dirSet) sync(fsys vfs.FS) error {
+	dirs := slices.Sorted(maps.Keys(d.dirs))
+	return forAll(0, dirs, func(dir string) error {
+		if err := fsys.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("flush consume queue: %w", err)
+		}
+		return nil
+	})
 }
 
 // close closes the files; nothing opens them again.
