@@ -154,6 +154,9 @@ func (c *Config) check() error {
 		return fmt.Errorf("storePathRootDir is empty")
 	}
 	if c.StorePathCommitLog == "" {
+		if strings.Contains(c.StorePathRootDir, pathSplitter) {
+			return fmt.Errorf("storePathRootDir is %q: with a comma in it the path of the commit log would count as several; use a folder without one, or set storePathCommitLog", c.StorePathRootDir)
+		}
 		c.StorePathCommitLog = c.StorePathRootDir + "/commitlog"
 	}
 	if c.FlushDiskType != AsyncFlush && c.FlushDiskType != SyncFlush {

@@ -100,6 +100,8 @@ func TestConfigCheck(t *testing.T) {
 	}{
 		{"defaults", func(c *Config) {}, true},
 		{"no root", func(c *Config) { c.StorePathRootDir = "" }, false},
+		{"comma in the root", func(c *Config) { c.StorePathRootDir = "/some,where" }, false},
+		{"comma in the root, log elsewhere", func(c *Config) { c.StorePathRootDir, c.StorePathCommitLog = "/some,where", "/log" }, true},
 		{"unknown flush", func(c *Config) { c.FlushDiskType = "LAZY" }, false},
 		{"tiny log file", func(c *Config) { c.MappedFileSizeCommitLog = 100 }, false},
 		{"no queue file", func(c *Config) { c.MappedFileSizeConsumeQueue = 0 }, false},
