@@ -106,8 +106,11 @@ func brokerStartError(err error, where string) error {
 		return usagef("the store is in use: %w; stop the other broker or set storePathRootDir in the file given with -c", err)
 	case errors.Is(err, store.ErrConfig):
 		return usagef("%w; mend it in %s", err, where)
-	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrNotExist):
-		return usagef("the store's folder cannot be made: %w; set storePathRootDir in the file given with -c", err)
+	case errors.Is(err, store.ErrFolder):
+		return usagef("%w", err)
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.EEXIST),
+		errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrNotExist):
+		return usagef("the store's folder cannot be made: %w; move away what is in its place, or set storePathRootDir in the file given with -c", err)
 	}
 	return startError(err, "listenPort")
 }

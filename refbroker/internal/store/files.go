@@ -84,15 +84,30 @@ func (f *foundFile) check(fsys vfs.FS, size int64, key string, last bool) (gone 
 	return false, nil
 }
 
-// listFiles is findFiles for the folder of one consume queue.
+// queueSizes are the settings of the file sizes below a folder of queues.
+var queueSizes = map[string]string{
+	"consumequeue": "mappedFileSizeConsumeQueue", "consumequeue_ext": "mappedFileSizeConsumeQueueExt",
+	"batchconsumequeue": "mapperFileSizeBatchConsumeQueue",
+}
+
+// listFiles is findFiles for the folder of one queue.
 func listFiles(fsys vfs.FS, dir string, size int64) ([]int64, error) {
-	files, err := findFiles(fsys, size, "the file size of the consume queue", dir)
+	files, err := findFiles(fsys, size, queueSizes[filepath.Base(filepath.Dir(filepath.Dir(dir)))], dir)
 	bases := make([]int64, 0, len(files))
 	for _, f := range files {
 		bases = append(bases, f.base)
 	}
 	return bases, err
 }
+
+// mendable marks an error of a store's folder as one that names a file and says
+// what to do: errors.Is(err, ErrFolder).
+func mendable(err error) error { return mendableError{err} }
+
+type mendableError struct{ error }
+
+func (e mendableError) Is(target error) bool { return target == ErrFolder }
+func (e mendableError) Unwrap() error        { return e.error }
 
 // missingBetween says that a sequence has a gap.
 func missingBetween(before, after foundFile, size int64) error {

@@ -109,7 +109,7 @@ func openIndexFile(fsys vfs.FS, path string, slots, limit int) (*indexFile, erro
 	f := &indexFile{path: path, file: file, slots: int32(slots), limit: int32(limit)}
 	if err := f.init(); err != nil {
 		file.Close()
-		return nil, fmt.Errorf("index file %s: %w", path, err)
+		return nil, fmt.Errorf("open index file: %w", err)
 	}
 	return f, nil
 }
@@ -119,10 +119,15 @@ func (f *indexFile) init() error {
 	if err != nil {
 		return err
 	}
-	if want := f.entryOffset(f.limit); size != want {
+	switch want := f.entryOffset(f.limit); size {
+	case want:
+	case 0:
 		if err := f.file.Truncate(want); err != nil {
 			return err
 		}
+	default:
+		return &folderError{f.path, fmt.Sprintf("has %d bytes, and with maxHashSlotNum=%d and maxIndexNum=%d it has %d", size, f.slots, f.limit, want),
+			"set them to what the index was made with, or delete the folder index, which is made again from the log"}
 	}
 	var b [indexHeaderSize]byte
 	if err := readFull(f.file, b[:], 0); err != nil {

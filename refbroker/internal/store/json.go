@@ -32,11 +32,11 @@ func LoadJSON(fsys vfs.FS, path string, decode func([]byte) error) error {
 		}
 		return nil
 	case absent(second):
-		return fmt.Errorf("config file cannot be read and there is no %s.bak: %w; mend the file, or remove it to start without its content", filepath.Base(path), first)
+		return mendable(fmt.Errorf("config file cannot be read and there is no %s.bak: %w; mend the file, or remove it to start without its content", filepath.Base(path), first))
 	case absent(first):
-		return fmt.Errorf("config file %s is missing or empty and its .bak cannot be read: %w; mend the .bak, or remove both to start without their content", path, second)
+		return mendable(fmt.Errorf("config file %s is missing or empty and its .bak cannot be read: %w; mend the .bak, or remove both to start without their content", path, second))
 	}
-	return fmt.Errorf("config file cannot be read: %w, nor its .bak: %w; mend one of them, or remove both to start without their content", first, second)
+	return mendable(fmt.Errorf("config file cannot be read: %w, nor its .bak: %w; mend one of them, or remove both to start without their content", first, second))
 }
 
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errEmpty) }

@@ -53,7 +53,8 @@ func (u *unitFiles) list() error {
 	}
 	for i, base := range bases {
 		if base%u.fileSize != 0 || i > 0 && base != bases[i-1]+u.fileSize {
-			return fmt.Errorf("%s/%s does not follow on %s", u.dir, fileName(base), fileName(bases[max(i-1, 0)]))
+			return &folderError{filepath.Join(u.dir, fileName(base)), "does not follow on the file before it",
+				"move it away, or delete the folder " + filepath.Dir(filepath.Dir(u.dir)) + ", which is made again from the log"}
 		}
 		u.files = append(u.files, &cqFile{base: base, owner: u})
 	}

@@ -9,7 +9,9 @@ import (
 // NextData returns where data begins in f at off or behind it, size if there is
 // only a hole up to there. A file that cannot tell has data everywhere.
 func NextData(f File, off, size int64) int64 {
-	if s, ok := f.(interface{ NextData(off int64) (int64, error) }); ok {
+	if s, ok := f.(interface {
+		NextData(off int64) (int64, error)
+	}); ok {
 		switch at, err := s.NextData(off); {
 		case errors.Is(err, unix.ENXIO):
 			return size
