@@ -9,14 +9,20 @@ import (
 	"testing"
 	"time"
 
+	"rmqbench/refbroker/internal/vfs"
 	"rmqbench/refbroker/protocol"
 )
 
 func benchStore(b *testing.B, mode string) *Store {
 	b.Helper()
+	return benchStoreOn(b, mode, vfs.OS)
+}
+
+func benchStoreOn(b *testing.B, mode string, fsys vfs.FS) *Store {
+	b.Helper()
 	cfg := DefaultConfig()
 	cfg.StorePathRootDir, cfg.FlushDiskType = b.TempDir(), mode
-	s, err := Open(cfg, Options{Host: testHost, Log: slog.New(slog.DiscardHandler)})
+	s, err := Open(cfg, Options{FS: fsys, Host: testHost, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

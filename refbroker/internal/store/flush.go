@@ -10,7 +10,10 @@ import (
 // flusher makes the log durable.
 //
 // SYNC_FLUSH is a group commit: one fdatasync at a time, and everything that
-// was appended while it ran shares the next one. ASYNC_FLUSH looks every
+// was appended while it ran shares the next one. Who waited is told between two
+// of them: the disk is idle for that long, some hundredths of the time, but what
+// they send next is part of the next sync then and not of the one behind it,
+// which makes for more messages in all. ASYNC_FLUSH looks every
 // flushIntervalCommitLog whether enough is dirty.
 //
 // A failed sync is final. The kernel may have dropped what it could not write,
@@ -80,7 +83,7 @@ func (f *flusher) runAsync(ctx context.Context) {
 	defer interval.Stop()
 	thorough, hurried := time.Now(), false
 	for {
-		f.bell.asleep.Store(!f.cfg.FlushCommitLogTimed && f.cfg.WakeFlushWhenPutMessage)
+		f.bell.asleep.Store(!f.cfg.FlushCommitLogTimed && (f.cfg.WakeFlushWhenPutMessage || f.log.pool != nil))
 		select {
 		case <-ctx.Done():
 			return

@@ -19,24 +19,28 @@ import (
 //
 //	syncs/bare   fdatasync calls of the store per one of the loop, in the same time:
 //	             1 says that the disk never waited for the store
+//	busy         share of the time that an fdatasync was under way
 //	msg/bare     messages of the store per one of the loop
 //	p50-µs       from the append to the answer
 func BenchmarkSyncFlush(b *testing.B) {
 	const turn = 200 * time.Millisecond
 	for _, inFlight := range []int{1, 16, 256} {
 		b.Run(fmt.Sprint(inFlight), func(b *testing.B) {
-			s, bare := benchStore(b, SyncFlush), newBareLoop(b)
-			var syncs, messages, p50s, bareRate []float64
+			disk := &timedFS{FS: vfs.OS}
+			s, bare := benchStoreOn(b, SyncFlush, disk), newBareLoop(b)
+			var syncs, messages, p50s, bareRate, busy []float64
 			for range b.N {
 				calls := bare.run(b, turn)
-				before := s.Stats().Flushes
+				before, took, began := s.Stats().Flushes, disk.took.Load(), time.Now()
 				sent, p50 := appendFor(s, inFlight, turn)
+				busy = append(busy, float64(disk.took.Load()-took)/float64(time.Since(began)))
 				syncs = append(syncs, float64(s.Stats().Flushes-before)/calls)
 				messages = append(messages, float64(sent)/calls)
 				p50s = append(p50s, float64(p50.Microseconds()))
 				bareRate = append(bareRate, calls/turn.Seconds())
 			}
 			b.ReportMetric(median(syncs), "syncs/bare")
+			b.ReportMetric(median(busy), "busy")
 			b.ReportMetric(median(messages), "msg/bare")
 			b.ReportMetric(median(p50s), "p50-µs")
 			b.ReportMetric(median(bareRate), "bare/s")
@@ -109,4 +113,30 @@ func appendFor(s *Store, inFlight int, length time.Duration) (int64, time.Durati
 	}
 	wait.Wait()
 	return sent.Load(), time.Duration(median(slices.Concat(times...)))
+}
+
+// timedFS sums the time that syncs of the log take.
+type timedFS struct {
+	vfs.FS
+	took atomic.Int64
+}
+
+type timedFile struct {
+	vfs.File
+	fs *timedFS
+}
+
+func (f timedFile) Sync() error {
+	began := time.Now()
+	err := f.File.Sync()
+	f.fs.took.Add(int64(time.Since(began)))
+	return err
+}
+
+func (t *timedFS) Create(path string) (vfs.File, error) {
+	f, err := t.FS.Create(path)
+	if err != nil || !onLog(path) {
+		return f, err
+	}
+	return timedFile{f, t}, nil
 }
