@@ -44,6 +44,7 @@ type commitLog struct {
 	draining  int // how many wait until nothing is staged
 	free      []*group
 	keepFree  int
+	ahead     bool  // blocks are written ahead of the records, see ahead.go
 	pool      *pool // of transientStorePoolEnable, or nil
 	torn      int64 // bytes behind wrote that a failed write may have left; the leader's
 	counts    putCounts

@@ -311,6 +311,9 @@ func (l *commitLog) lead() {
 		l.written()
 	}
 	l.locked.Store(0)
+	if err == nil {
+		l.writeAhead(g.file, g.next)
+	}
 	l.mu.Lock()
 	l.writing = false
 	l.ended(g, err)

@@ -21,6 +21,7 @@ type logFile struct {
 	data       []byte
 	refs       atomic.Int32
 	entered    atomic.Bool // its directory entry is durable
+	blocks     int64       // before it, blocks were written ahead; the writer's, see ahead.go
 }
 
 // fileName is the name of a file by the offset of its first byte.

@@ -24,7 +24,7 @@
 //
 //	store.go      open, start, close             append.go    limits, encoding, the append
 //	group.go      appends that share a write     logfile.go   one file and its mapping
-//	commitlog.go  the log's files and writes
+//	commitlog.go  the log's files and writes     ahead.go     blocks ahead of the records
 //	flush.go      group commit, periodic flush   dispatch.go  log to queues and index
 //	queue.go      one consume queue              queues.go    all of them
 //	unit.go       units, simple and batch        unitfiles.go the files that hold them
@@ -170,7 +170,7 @@ func (s *Store) bitMap(opt *Options) func(topic, properties string) []byte {
 
 func (s *Store) build(opt *Options) {
 	s.log = newCommitLog(&s.cfg, s.fs, s.logger)
-	s.log.failed = s.fail
+	s.log.failed, s.log.ahead = s.fail, s.syncMode
 	if s.cfg.TransientStorePoolEnable && !opt.Slave {
 		s.log.usePool(&s.cfg)
 	}
