@@ -158,7 +158,7 @@ var harmless = regexp.MustCompile(strings.Join([]string{
 	"Over index file capacity", "is full, trying to create another one", "The commitlog files are deleted, and delete",
 	"take flush disk commit request, but interrupted", "AllocateMappedFileService interrupted, possibly by shutdown",
 	"message store has shutdown, so getMessage is forbidden",
-	"configuration entry ignored",
+	"configuration entry ignored", `\b(cost|costs|spent|elapsed|eclipse)\b`, // slow disks and machines
 }, "|"))
 
 // equalOffsets is harmless too when the offsets are equal: queues are cut where
