@@ -200,9 +200,10 @@ func (r *recovery) repairQueues() (int64, error) {
 }
 
 // place gives a damaged queue that the log has no record of the end that it had,
-// so that no offset is used again.
+// so that no offset is used again. A log that still has its beginning knows all
+// offsets: there the records were lost with the power.
 func (q *queue) place() error {
-	if q.damage == nil || q.end.Load() > 0 || q.kind.batch || q.damage.was >= maxQueueOffset {
+	if q.damage == nil || q.log.min() == 0 || q.end.Load() > 0 || q.kind.batch || q.damage.was >= maxQueueOffset {
 		return nil
 	}
 	return q.startAt(q.damage.was)

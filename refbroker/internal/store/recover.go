@@ -366,5 +366,9 @@ func (l *commitLog) truncate(end int64, remove func(*logFile) error) error {
 			return fmt.Errorf("truncate commit log: %w", err)
 		}
 	}
+	// What was cut may not come back behind records that are yet to come.
+	if err := last.file.Sync(); err != nil {
+		return fmt.Errorf("flush truncated commit log: %w", err)
+	}
 	return nil
 }
