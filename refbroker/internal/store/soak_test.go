@@ -5,6 +5,7 @@ package store
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 func TestSoakKill(t *testing.T) { killAgain(t, 100, 5000) }
@@ -20,3 +21,5 @@ func TestSoakDamage(t *testing.T) {
 		t.Run(fmt.Sprint(i), TestDamageAnywhere)
 	}
 }
+
+func TestSoakCrashSeeds(t *testing.T) { trySeeds(t, uint64(time.Now().UnixNano()), 10_000) }
