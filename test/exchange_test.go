@@ -88,6 +88,7 @@ func (f *folder) turn(l *ledger, before *contents, turn turn) *contents {
 	}
 	n.stop(turn.kill)
 	n.checkLog()
+	n.verify()
 	return c
 }
 

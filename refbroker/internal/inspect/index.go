@@ -107,11 +107,12 @@ type indexCheck struct {
 	end      int64 // ... and up to here
 	missing  int64 // keys of such records that are not
 	lossFrom int64
-	met      []int32
+	met      []int32        // hashes of the entries of a record ...
+	taken    map[int32]bool // ... and those that its keys have asked for
 }
 
 func (v *verifier) loadIndex() error {
-	v.index = &indexCheck{next: 1, begin: -1}
+	v.index = &indexCheck{next: 1, begin: -1, taken: map[int32]bool{}}
 	paths, err := v.f.indexes()
 	if err != nil {
 		return err
@@ -236,12 +237,14 @@ func (v *verifier) inIndex(rec *Record, p *properties) error {
 	return nil
 }
 
-// expect takes one entry for a key of the record out of those that were met.
+// expect takes the entries for a key of the record out of those that were met.
+// Java's recovery may enter the last record of a file once more.
 func (v *verifier) expect(rec *Record, key string) {
 	x := v.index
-	i := slices.Index(x.met, keyHash(rec.Topic, key))
-	if i >= 0 {
-		x.met = slices.Delete(x.met, i, i+1)
+	hash, met := keyHash(rec.Topic, key), len(x.met)
+	x.met = slices.DeleteFunc(x.met, func(h int32) bool { return h == hash })
+	if len(x.met) < met || x.taken[hash] {
+		x.taken[hash] = true
 		v.report.Keys++
 		return
 	}
@@ -256,6 +259,7 @@ func (v *verifier) expect(rec *Record, key string) {
 func (v *verifier) meet(rec *Record) error {
 	x := v.index
 	x.met = x.met[:0]
+	clear(x.taken)
 	for x.file < len(x.files) {
 		file := x.files[x.file]
 		if x.next >= int64(file.Count) {

@@ -330,12 +330,6 @@ func (v *verifier) tagsOf(q *queueCheck, n int64, u Unit, rec *Record, p *proper
 	if p.tags != "" {
 		want = protocol.TagsCode(p.tags)
 	}
-	if rec.Topic == scheduleTopic {
-		if tags != want && tags < rec.StoreTimestamp {
-			v.found(Error, path, at, "unit says delivery at %d ms, before its record was stored at %d", tags, rec.StoreTimestamp)
-		}
-		return
-	}
 	if tags <= firstExtAddress {
 		ext, ok, err := q.extUnit(tags)
 		if err != nil || !ok {
@@ -343,6 +337,12 @@ func (v *verifier) tagsOf(q *queueCheck, n int64, u Unit, rec *Record, p *proper
 			return
 		}
 		tags = ext.Tags
+	}
+	if rec.Topic == scheduleTopic {
+		if tags != want && tags < rec.StoreTimestamp {
+			v.found(Error, path, at, "unit says delivery at %d ms, before its record was stored at %d", tags, rec.StoreTimestamp)
+		}
+		return
 	}
 	if tags != want {
 		v.found(Error, path, at, "unit has tags code %d, the tag %q of its record has %d", tags, p.tags, want)

@@ -16,6 +16,20 @@ func (v *victim) verify(when string, warnings bool) {
 	}
 }
 
+// verify lets `refbroker store verify` judge what a broker left.
+func (n *node) verify() {
+	n.t.Helper()
+	path, err := brokerProgram()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if out, err := exec.Command(path, "store", "verify", "-c", n.conf).CombinedOutput(); err != nil {
+		n.t.Errorf("what the %s broker left: %v\n%s", n, err, out)
+	} else {
+		n.t.Logf("what the %s broker left:\n%s", n, out)
+	}
+}
+
 // stop ends the broker in order.
 func (v *victim) stop() {
 	v.t.Helper()
