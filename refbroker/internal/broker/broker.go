@@ -14,6 +14,7 @@
 //	filterdata.go         consumerFilter.json; sqlfilter.go: filters of pulls by expression
 //	schedule.go           delay levels, delayOffset.json
 //	timer.go, recall.go   messages with a time, and taking them back
+//	transaction.go        half messages and their ends; transactioncheck.go: those without an end
 //	lock.go               queue locks
 //	query.go              by key and by id
 //	assign.go             QUERY_ASSIGNMENT
@@ -63,17 +64,20 @@ type Broker struct {
 	fs   vfs.FS
 	now  func() time.Time
 
-	store     *store.Store
-	topics    *topics
-	groups    *groups
-	offsets   *offsets
-	clients   *clients
-	locks     *queueLocks
-	modes     *requestModes
-	filters   *consumerFilters
-	holds     *holds
-	schedule  *schedule
-	timer     *timer.Timer // nil with timerWheelEnable=false
+	store    *store.Store
+	topics   *topics
+	groups   *groups
+	offsets  *offsets
+	clients  *clients
+	locks    *queueLocks
+	modes    *requestModes
+	filters  *consumerFilters
+	holds    *holds
+	schedule *schedule
+	timer    *timer.Timer // nil with timerWheelEnable=false
+
+	transactions *transactions
+
 	names     *nameServers
 	routes    *routes
 	stats     *stats
@@ -101,7 +105,7 @@ type Broker struct {
 
 // pools are where requests wait that are not dealt with at once.
 type pools struct {
-	pull, litePull, query, heartbeat, clients, consumers, admin, balance *remoting.Pool
+	pull, litePull, query, heartbeat, clients, consumers, admin, balance, transactions *remoting.Pool
 }
 
 func newPools(c *Config) pools {
@@ -119,7 +123,9 @@ func newPools(c *Config) pools {
 		clients:   remoting.NewPool("clientManage", c.ClientManageThreads, c.ClientQueueCapacity),
 		consumers: remoting.NewPool("consumerManage", c.ConsumerManageThreads, c.ConsumerQueueCapacity),
 		admin:     remoting.NewPool("admin", c.AdminThreads, c.AdminQueueCapacity).MaxWait(ms(c.WaitTimeMillsInAdminQueue)),
-		balance:   remoting.NewPool("loadBalance", c.LoadBalanceThreads, c.LoadBalanceQueueCapacity),
+		transactions: remoting.NewPool("endTransaction", c.EndTransactionThreads, c.EndTransactionQueueCapacity).
+			MaxWait(ms(c.WaitTimeMillsInTransaction)),
+		balance: remoting.NewPool("loadBalance", c.LoadBalanceThreads, c.LoadBalanceQueueCapacity),
 	}
 }
 
@@ -156,6 +162,7 @@ func New(cfg Config, log *slog.Logger) (*Broker, error) {
 		return nil, err
 	}
 	b.schedule.count = b.countPut
+	b.transactions = newTransactions(b)
 	b.client = remoting.NewClient(remoting.ClientOptions{Log: log, Timeout: 3 * time.Second})
 	b.names = &nameServers{
 		log: log, client: b.client, request: b.registration, answered: b.registered,
@@ -227,7 +234,7 @@ func (b *Broker) start() error {
 			b.timer.Start()
 		}
 	}
-	b.started = time.Now()
+	b.started, b.transactions.began = time.Now(), s.MaxPhysical()
 	b.loops(cfg)
 	b.open.Do(func() { close(b.ready) })
 	b.names.open(cfg.nameServers(), b.stop)
@@ -264,6 +271,13 @@ func (b *Broker) loops(cfg *Config) {
 		b.clients.expire(time.Duration(b.config().ChannelExpiredTimeout) * time.Millisecond)
 	})
 	b.every(time.Second, func() { b.stats.second(b.now()) })
+	b.every(time.Duration(max(cfg.TransactionMetricInterval, 1))*time.Millisecond, func() {
+		b.saved("transaction metrics", b.transactions.metrics.Save())
+	})
+	b.wg.Go(func() { b.transactions.runOps(b.stop) })
+	if !b.isSlave() {
+		b.wg.Go(func() { b.transactions.runChecks(b.stop) })
+	}
 	b.every(minuteStep, func() {
 		now := b.now()
 		b.meters(func(m *meter) { m.read(now) })
@@ -319,8 +333,11 @@ func (b *Broker) close() error {
 	b.schedule.wg.Wait()
 	b.wg.Wait()
 	var err error
+	if !b.started.IsZero() {
+		err = b.transactions.close()
+	}
 	if b.timer != nil {
-		err = b.timer.Close()
+		err = errors.Join(err, b.timer.Close())
 	}
 	if b.store != nil {
 		err = errors.Join(err, b.offsets.save(), b.schedule.save(), b.filters.save(), b.store.Close())
@@ -400,11 +417,12 @@ func (b *Broker) route(s *remoting.Server) {
 			protocol.CodeUpdateConsumerOffset:   b.updateConsumerOffset,
 			protocol.CodeQueryConsumerOffset:    b.queryConsumerOffset,
 		},
-		p.query:     {protocol.CodeQueryMessage: b.queryMessage, protocol.CodeViewMessageByID: b.viewMessage},
-		p.heartbeat: {protocol.CodeHeartBeat: b.heartbeat},
-		p.clients:   {protocol.CodeUnregisterClient: b.unregisterClient, protocol.CodeCheckClientConfig: b.checkClientConfig},
-		p.balance:   {protocol.CodeQueryAssignment: b.queryAssignment, protocol.CodeSetMessageRequestMode: b.setRequestMode},
-		p.admin:     b.adminHandlers(),
+		p.query:        {protocol.CodeQueryMessage: b.queryMessage, protocol.CodeViewMessageByID: b.viewMessage},
+		p.heartbeat:    {protocol.CodeHeartBeat: b.heartbeat},
+		p.clients:      {protocol.CodeUnregisterClient: b.unregisterClient, protocol.CodeCheckClientConfig: b.checkClientConfig},
+		p.balance:      {protocol.CodeQueryAssignment: b.queryAssignment, protocol.CodeSetMessageRequestMode: b.setRequestMode},
+		p.transactions: {protocol.CodeEndTransaction: b.endTransaction},
+		p.admin:        b.adminHandlers(),
 	} {
 		for code, h := range handlers {
 			s.Handle(code, h, remoting.On(pool))

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rmqbench/refbroker/internal/store"
@@ -54,6 +55,8 @@ type clients struct {
 	producers map[string]map[*remoting.Conn]*client
 	watched   map[*remoting.Conn]struct{} // those whose end is told to gone
 	inline    map[offsetKey]*subscription // given in pull requests, not in heartbeats
+
+	asked atomic.Uint32 // producers, about transactions
 }
 
 func newClients(now func() time.Time, notify func(string, []*remoting.Conn)) *clients {

@@ -85,6 +85,15 @@ type Config struct {
 
 	ChannelExpiredTimeout         int64 `conf:"channelExpiredTimeout"`
 	FlushConsumerOffsetInterval   int64 `conf:"flushConsumerOffsetInterval"`
+	TransactionTimeOut            int64 `conf:"transactionTimeOut" important:"true"`
+	TransactionCheckMax           int   `conf:"transactionCheckMax" important:"true"`
+	TransactionCheckInterval      int64 `conf:"transactionCheckInterval" important:"true"`
+	TransactionOpMsgMaxSize       int   `conf:"transactionOpMsgMaxSize"` // bytes
+	TransactionOpBatchInterval    int64 `conf:"transactionOpBatchInterval"`
+	TransactionMetricInterval     int64 `conf:"transactionMetricFlushInterval"`
+	WaitTimeMillsInTransaction    int64 `conf:"waitTimeMillsInTransactionQueue"`
+	EndTransactionThreads         int   `conf:"endTransactionThreadPoolNums"`
+	EndTransactionQueueCapacity   int   `conf:"endTransactionPoolQueueCapacity"`
 	FlushDelayOffsetInterval      int64 `conf:"flushDelayOffsetInterval"`
 	ConsumerOffsetVersionStep     int64 `conf:"consumerOffsetUpdateVersionStep"`
 	DelayOffsetVersionStep        int64 `conf:"delayOffsetUpdateVersionStep"`
@@ -143,6 +152,9 @@ func DefaultConfig() Config {
 		LoadBalancePollInterval: 30_000, ChannelExpiredTimeout: 120_000, FlushConsumerOffsetInterval: 5000,
 		FlushDelayOffsetInterval: 10_000, ConsumerOffsetVersionStep: 500, DelayOffsetVersionStep: 200,
 		RegisterNameServerPeriod: 30_000, RegisterBrokerTimeoutMills: 24_000, ForceRegister: true,
+		TransactionTimeOut: 6000, TransactionCheckMax: 15, TransactionCheckInterval: 30_000, TransactionOpMsgMaxSize: 4096,
+		TransactionOpBatchInterval: 3000, TransactionMetricInterval: 3000, WaitTimeMillsInTransaction: 3000,
+		EndTransactionThreads: max(8+2*cpus, 4*min(cpus, 4)), EndTransactionQueueCapacity: 100_000,
 		ServerChannelMaxIdleSeconds: 120, BrokerFastFailureEnable: true,
 		WaitTimeMillsInPullQueue: 5000, WaitTimeMillsInLitePullQueue: 5000, WaitTimeMillsInHeartbeatQueue: 31_000,
 		WaitTimeMillsInAdminQueue: 5000,

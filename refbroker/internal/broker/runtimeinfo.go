@@ -153,8 +153,8 @@ func (b *Broker) poolInfo() map[string]string {
 		"ackThreadPoolQueueSize":                "0",
 		"ackThreadPoolQueueCapacity":            "0",
 		"ackThreadPoolQueueHeadWaitTimeMills":   "0",
-		"EndTransactionQueueSize":               "0",
-		"EndTransactionThreadPoolQueueCapacity": "0",
+		"EndTransactionQueueSize":               number(b.pools.transactions.Len()),
+		"EndTransactionThreadPoolQueueCapacity": number(b.pools.transactions.Cap()),
 	}
 	for _, p := range []*remoting.Pool{b.pools.pull, b.pools.litePull, b.pools.query} {
 		info[p.Name()+"ThreadPoolQueueSize"] = number(p.Len())

@@ -21,6 +21,7 @@ type sendCall struct {
 	r       *remoting.Request
 	topic   *topic
 	created bool // the topic came into being with this message
+	half    bool // the message waits for the end of its transaction
 
 	h     protocol.SendMessageHeader
 	props sendProps
@@ -54,7 +55,7 @@ func (b *Broker) send(r *remoting.Request) {
 		s.send = &sendCall{}
 	}
 	c := s.send
-	c.b, c.r, c.topic, c.created = b, r, nil, false
+	c.b, c.r, c.topic, c.created, c.half = b, r, nil, false, false
 	err := c.h.Decode(r.Fields)
 	var remark string
 	code := protocol.RespSystemError
@@ -160,7 +161,8 @@ func (c *sendCall) putOne() (int32, string) {
 	if c.topic.compacted && c.props.keys == "" {
 		return protocol.RespMessageIllegal, "Required message key is missing"
 	}
-	if c.props.transaction() && !(m.ReconsumeTimes > 0 && c.props.delay > 0) {
+	c.half = c.props.transaction() && !(m.ReconsumeTimes > 0 && c.props.delay > 0)
+	if c.half && cfg.RejectTransactionMessage {
 		return protocol.RespNoPermission, "the broker[" + cfg.BrokerIP1 + "] sending transaction message is forbidden"
 	}
 	c.props.capDelay(c.b.schedule.maxLevel())
@@ -178,8 +180,12 @@ func (c *sendCall) putOne() (int32, string) {
 	return c.outcome()
 }
 
-// divert sends a message that is to be delivered later to where it waits.
+// divert sends a message that is not for readers yet to where it waits.
 func (c *sendCall) divert(m *protocol.Message) (int32, string) {
+	if c.half {
+		c.text = divertHalf(m, c.text, c.props.uniqKey)
+		return protocol.RespSuccess, ""
+	}
 	if c.props.delay > 0 {
 		c.text = c.b.schedule.divert(m, c.text, c.props.delay)
 		return protocol.RespSuccess, ""
@@ -412,6 +418,9 @@ func (c *sendCall) answer() {
 // count adds the messages to the statistics, under the name of the topic that holds them.
 func (c *sendCall) count() {
 	t := c.topic
+	if c.half {
+		c.b.transactions.metrics.Add(t.TopicName, 1, c.b.now().UnixMilli())
+	}
 	if c.m.Topic != "" && !c.h.Batch && c.m.Topic != t.TopicName {
 		if stored := c.b.topics.get(c.m.Topic); stored != nil {
 			t = stored

@@ -136,6 +136,7 @@ func (b *Broker) timerMetrics(r *remoting.Request) {
 		r.Error(protocol.RespSystemError, "The timer message store is null")
 		return
 	}
-	m := b.timer.Metrics()
-	replyJSON(r, &m)
+	resp := r.Response()
+	resp.Body = b.timer.Metrics().JSON()
+	r.Reply(resp)
 }

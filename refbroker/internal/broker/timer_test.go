@@ -62,8 +62,8 @@ func TestTimer(t *testing.T) {
 	if took := time.Since(sent); took < time.Second {
 		t.Errorf("the last came after %v already", took)
 	}
-	if m := p.b.timer.Metrics().TimingCount["T"]; m.Count != 0 {
-		t.Errorf("%d messages wait after all were delivered", m.Count)
+	if n := p.b.timer.Metrics().Of("T"); n != 0 {
+		t.Errorf("%d messages wait after all were delivered", n)
 	}
 }
 
@@ -134,8 +134,8 @@ func TestRecall(t *testing.T) {
 	if string(ms[0].Body) != "stays" || string(ms[1].Body) != "after" || p.b.store.MaxOffset("T", 0) != 2 {
 		t.Errorf("delivered %q and %q", ms[0].Body, ms[1].Body)
 	}
-	if m := p.b.timer.Metrics().TimingCount["T"]; m.Count != 0 {
-		t.Errorf("%d messages wait", m.Count)
+	if n := p.b.timer.Metrics().Of("T"); n != 0 {
+		t.Errorf("%d messages wait", n)
 	}
 }
 

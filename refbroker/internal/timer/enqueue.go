@@ -190,7 +190,7 @@ func (t *Timer) count(c *call, deletes bool, n int64) {
 	if deletes {
 		n = -n
 	}
-	t.counts.add(c.realTopic, n, t.now())
+	t.counts.Add(c.realTopic, n, t.now())
 }
 
 // advance closes the slots that are past. It is called with the lock held.

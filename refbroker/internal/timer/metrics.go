@@ -1,10 +1,11 @@
 package timer
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
+	"strings"
 	"sync"
 	"unicode/utf16"
 
@@ -13,43 +14,47 @@ import (
 	"rmqbench/refbroker/protocol"
 )
 
-// Metrics is the content of config/timermetrics (RocketMQ's TimerMetrics): how
-// many messages of each topic wait.
-type Metrics struct {
-	DataVersion protocol.DataVersion `json:"dataVersion"`
-	TimingCount map[string]Metric    `json:"timingCount"`
+// Counts is a file of numbers by topic, as config/timermetrics (RocketMQ's
+// TimerMetrics: how many messages wait for their time) and
+// config/transactionMetrics are: one line of JSON, {"dataVersion":…,
+// "timingCount":{"T":{"count":1,"timeStamp":…}}}.
+type Counts struct {
+	fs    vfs.FS
+	path  string
+	field string
+
+	mu      sync.Mutex
+	version protocol.DataVersion
+	table   map[string]Count
+	dirty   bool
 }
 
-// Metric is the number of one topic.
-type Metric struct {
+// Count is the number of one topic.
+type Count struct {
 	Count     int64 `json:"count"`
 	TimeStamp int64 `json:"timeStamp"` // of the last change, ms
 }
 
-// counts are the metrics with their file.
-type counts struct {
-	fs   vfs.FS
-	path string
-
-	mu    sync.Mutex
-	m     Metrics
-	dirty bool
-}
-
-// openCounts reads the file or its backup. An error says that neither can be
-// read: the counts are to be made again then, as nothing but they is lost.
-func openCounts(fsys vfs.FS, path string) (*counts, error) {
-	c := &counts{fs: fsys, path: path}
+// OpenCounts reads a file, whose table has the name field, or its backup. An
+// error says that neither can be read; the counts are empty then, and can be used.
+func OpenCounts(fsys vfs.FS, path, field string) (*Counts, error) {
+	c := &Counts{fs: fsys, path: path, field: field, table: map[string]Count{}}
 	err := store.LoadJSON(fsys, path, func(b []byte) error {
-		c.m = Metrics{}
-		return protocol.Unmarshal(b, &c.m)
+		var parts map[string]json.RawMessage
+		if err := protocol.Unmarshal(b, &parts); err != nil {
+			return err
+		}
+		version, table := protocol.DataVersion{}, map[string]Count{}
+		for name, into := range map[string]any{"dataVersion": &version, field: &table} {
+			if text := parts[name]; text != nil {
+				if err := protocol.Unmarshal(text, into); err != nil {
+					return err
+				}
+			}
+		}
+		c.version, c.table = version, table
+		return nil
 	})
-	if err != nil {
-		c.m = Metrics{}
-	}
-	if c.m.TimingCount == nil {
-		c.m.TimingCount = map[string]Metric{}
-	}
 	return c, err
 }
 
@@ -71,22 +76,37 @@ func (t *Timer) recount() error {
 	return last
 }
 
-func (c *counts) add(topic string, n, now int64) {
+// Add changes the number of a topic at now, ms.
+func (c *Counts) Add(topic string, n, now int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.m.TimingCount[topic] = Metric{Count: c.m.TimingCount[topic].Count + n, TimeStamp: now}
-	c.m.DataVersion.Next(0, now)
+	old, ok := c.table[topic]
+	if !ok {
+		topic = strings.Clone(topic) // it may be part of a request or a record
+	}
+	c.table[topic] = Count{Count: old.Count + n, TimeStamp: now}
+	c.version.Next(0, now)
 	c.dirty = true
 }
 
-func (c *counts) get() Metrics {
+// Of returns the number of a topic.
+func (c *Counts) Of(topic string) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Metrics{DataVersion: c.m.DataVersion, TimingCount: maps.Clone(c.m.TimingCount)}
+	return c.table[topic].Count
 }
 
-// save writes the file, in one line, if anything changed.
-func (c *counts) save() error {
+// JSON returns the numbers as the file has them.
+func (c *Counts) JSON() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := protocol.AppendJSON([]byte(`{"dataVersion":`), &c.version)
+	b = append(append(append(b, `,"`...), c.field...), `":`...)
+	return append(protocol.AppendJSON(b, c.table), '}')
+}
+
+// Save writes the file if anything changed.
+func (c *Counts) Save() error {
 	c.mu.Lock()
 	changed := c.dirty
 	c.dirty = false
@@ -94,8 +114,7 @@ func (c *counts) save() error {
 	if !changed {
 		return nil
 	}
-	m := c.get()
-	err := c.replace(escape(protocol.Marshal(&m)))
+	err := c.replace(escape(c.JSON()))
 	if err != nil {
 		c.mu.Lock()
 		c.dirty = true
@@ -105,10 +124,10 @@ func (c *counts) save() error {
 }
 
 // replace moves what is there to .bak and puts new content in its place.
-func (c *counts) replace(b []byte) error {
+func (c *Counts) replace(b []byte) error {
 	old, err := vfs.ReadFile(c.fs, c.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("save timer metrics: %w", err)
+		return fmt.Errorf("save metrics: %w", err)
 	}
 	if len(old) > 0 {
 		err = vfs.WriteFile(c.fs, c.path+".bak", old, false)
@@ -119,7 +138,7 @@ func (c *counts) replace(b []byte) error {
 		err = vfs.WriteFile(c.fs, c.path, b, false)
 	}
 	if err != nil {
-		return fmt.Errorf("save timer metrics: %w", err)
+		return fmt.Errorf("save metrics: %w", err)
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ type Timer struct {
 	precision int64 // ms
 	window    int64 // the furthest slot, ms
 	check     *checkFile
-	counts    *counts
+	counts    *Counts
 
 	mu         sync.Mutex // of what follows
 	wheel      *wheel
@@ -164,7 +164,7 @@ func (t *Timer) open(set *Settings) (err error) {
 		return err
 	}
 	var uncounted error
-	t.counts, uncounted = openCounts(t.opt.FS, filepath.Join(config, "timermetrics"))
+	t.counts, uncounted = OpenCounts(t.opt.FS, filepath.Join(config, "timermetrics"), "timingCount")
 	var fresh bool
 	if t.wheel, fresh, err = openWheel(t.opt.FS, filepath.Join(t.opt.Root, "timerwheel"), t.precision, cmp.Or(t.opt.slots, wheelSlots)); err != nil {
 		return err
@@ -322,7 +322,7 @@ func (t *Timer) flush(final bool) error {
 	t.wheel.forget(t.passed, c.LastReadTimeMs)
 	t.mu.Unlock()
 	t.passed = c.LastReadTimeMs
-	return t.counts.save()
+	return t.counts.Save()
 }
 
 // capture returns the checkpoint of now, and whether messages were taken or
@@ -412,7 +412,7 @@ func (t *Timer) Checkpoint() Checkpoint {
 }
 
 // Metrics returns how many messages of each topic wait.
-func (t *Timer) Metrics() Metrics { return t.counts.get() }
+func (t *Timer) Metrics() *Counts { return t.counts }
 
 // rate counts events of the last whole seconds.
 type rate struct {
