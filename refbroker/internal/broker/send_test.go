@@ -45,7 +45,6 @@ func TestSendRefusals(t *testing.T) {
 		{"compaction without key", sendHeader("C", 0, ""), "b", 13, "Required message key is missing"},
 		{"body too big", sendHeader("Big", 0, ""), big, 13, "msg body length limit 1048576B, msg properties length limit 32KB."},
 		{"properties too big", sendHeader("Big", 0, props("p", strings.Repeat("v", 32760))), "b", 13, "limit 32KB"},
-		{"prepared", sendHeader("Tx", 0, props("TRAN_MSG", "true")), "b", 16, "the broker[127.0.0.1] sending transaction message is forbidden"},
 		{"retry of an illegal group", sendHeader("%RETRY%", 0, ""), "b", 26, "subscription group not exist"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
