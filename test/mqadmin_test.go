@@ -81,6 +81,10 @@ func mqadminTranscript(t *testing.T, c profiles.Cluster, peer *profiles.Peer) {
 	a.want(all("broker-a"), "resetOffsetByTime", "-n", ns, "-g", adminGroup, "-t", adminTopic, "-s", past)
 	a.await("Consume Diff Total: 1", "consumerProgress", "-n", ns, "-g", adminGroup)
 
+	a.want(all("commitLogDiskRatio ", "commitLogDiskRatio_", "consumeQueueDiskRatio "), "brokerStatus", "-n", ns, "-b", addr)
+	for _, command := range []string{"deleteExpiredCommitLog", "cleanExpiredCQ", "cleanUnusedTopic"} {
+		a.want(all("success"), command, "-n", ns, "-b", addr)
+	}
 	a.want(all("success"), "deleteTopic", "-n", ns, "-c", "DefaultCluster", "-t", adminTopic)
 	if out := a.run("topicList", "-n", ns); strings.Contains(out, adminTopic+"\n") {
 		t.Errorf("the topic is still listed:\n%s", out)

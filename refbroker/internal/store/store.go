@@ -221,6 +221,9 @@ func (s *Store) load() (err error) {
 			return err
 		}
 	}
+	if err := s.fs.MkdirAll(s.queues.dir(simpleQueue)); err != nil { // as Java does: its disk use counts
+		return fmt.Errorf("make consume queue folder: %w", err)
+	}
 	if err := s.queues.load(clean); err != nil {
 		return err
 	}
