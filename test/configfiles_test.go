@@ -243,7 +243,7 @@ func (n *node) fillTopics() {
 		n.ok(&protocol.Command{Code: protocol.CodeUpdateAndCreateTopic, Fields: append(fieldsOf(fields...),
 			fieldsOf("topic", fmt.Sprint("Topic", i), "defaultTopic", "TBW102", "readQueueNums", "3", "writeQueueNums", "2")...)})
 	}
-	for _, name := range []string{plainTopic, delayTopic, timerTopic, transTopic} {
+	for _, name := range []string{plainTopic, delayTopic, timerTopic, transTopic, crossTopic} {
 		n.ok(&protocol.Command{Code: protocol.CodeUpdateAndCreateTopic, Fields: fieldsOf("order", "false", "attributes", "", "perm", "6",
 			"topicSysFlag", "0", "topicFilterType", "SINGLE_TAG", "topic", name, "defaultTopic", "TBW102", "readQueueNums", "1", "writeQueueNums", "1")})
 	}

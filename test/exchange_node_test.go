@@ -25,16 +25,17 @@ import (
 // folder is a store's folder that Go and Java brokers open in turn, always as
 // the same broker at the same address.
 type folder struct {
-	t     *testing.T
-	peer  *profiles.Peer
-	dir   string // the store
-	conf  string // the file that -c names
-	addr  string // clients reach the broker there, without brackets in Java's way
-	port  int
-	v6    bool     // the machine has ::1
-	all   bool     // with everything that is off by default
-	light []string // light message queues
-	runs  int
+	t      *testing.T
+	peer   *profiles.Peer
+	dir    string // the store
+	conf   string // the file that -c names
+	addr   string // clients reach the broker there, without brackets in Java's way
+	port   int
+	v6     bool     // the machine has ::1
+	all    bool     // with everything that is off by default
+	light  []string // light message queues
+	killed bool     // a broker was killed on it
+	runs   int
 }
 
 // folderSettings make every file small, what is done from time to time frequent,
@@ -168,7 +169,7 @@ func (n *node) stop(kill bool) {
 	n.client.Close()
 	s := syscall.SIGTERM
 	if kill {
-		s = syscall.SIGKILL
+		s, n.killed = syscall.SIGKILL, true
 	}
 	if err := n.cmd.Process.Signal(s); err != nil {
 		n.t.Fatalf("%s broker is gone: %v\n%s", n, err, n.said)

@@ -59,6 +59,9 @@ func (n *node) read() *contents {
 	}
 	c.Delayed = withoutZeros(c.Delayed)
 	for _, name := range append(slices.Collect(maps.Keys(c.Topics)), n.light...) {
+		if name == crossTopic { // changes at any moment
+			continue
+		}
 		for q, at := range ask[protocol.TopicStatsTable](n, protocol.CodeGetTopicStatsInfo, "topic", name).OffsetTable {
 			if at.MaxOffset > at.MinOffset {
 				c.Queues[queueName(name, q.QueueID)] = n.readQueue(name, q.QueueID, at)
@@ -260,8 +263,9 @@ func (c *contents) bodies(name string) (all []string) {
 	return all
 }
 
-// withoutZeros removes the delay levels that are at their start: to write them down or not is the same.
+// withoutZeros removes the delay levels that are at their start, as it is the
+// same to write them down or not, and the one that moves at any moment.
 func withoutZeros(m map[int32]int64) map[int32]int64 {
-	maps.DeleteFunc(m, func(_ int32, at int64) bool { return at == 0 })
+	maps.DeleteFunc(m, func(level int32, at int64) bool { return at == 0 || level == crossLevel })
 	return m
 }

@@ -69,6 +69,7 @@ func (f *folder) turn(l *ledger, before *contents, turn turn) *contents {
 	n := f.start(turn.java)
 	c := n.read()
 	n.agrees(before, c)
+	l.awaitCrossing(n)
 	if turn.write {
 		l.write(n)
 		c = n.read()

@@ -19,8 +19,9 @@ const (
 	delayTopic = "Delayed" // 1 queue, gets its messages from the schedule
 	timerTopic = "Timed"   // 1 queue, from the timer wheel
 	transTopic = "Transacted"
-	fifoTopic  = "Ordered" // has attributes, order and a system flag
-	innerTopic = "Inner"   // keeps a batch as one record
+	fifoTopic  = "Ordered"  // has attributes, order and a system flag
+	innerTopic = "Inner"    // keeps a batch as one record
+	crossTopic = "Crossing" // gets its messages in the turn after the one that they were sent in
 	retryGroup = "G"
 )
 
@@ -32,7 +33,15 @@ type ledger struct {
 	generation int
 	plain      []sent
 	expected   map[string][]string // by topic/queue: bodies that the broker itself has to put there
+	crossing   []string            // bodies that are due in the next turn
+	open       []half              // that the next turn ends
 	offsets    map[string]int64    // by topic@group: offset of queue 0
+}
+
+// half is a message of a transaction that is not ended.
+type half struct {
+	body string
+	sent protocol.SendMessageResponse
 }
 
 // sent is one acknowledged message.
@@ -63,6 +72,7 @@ func (l *ledger) write(n *node) {
 	l.sendLight(n)
 	l.commitOffsets(n)
 	l.await(n)
+	l.sendCrossing(n)
 }
 
 // create makes topics with and without attributes, groups and what else is configured.
@@ -74,7 +84,7 @@ func (l *ledger) create(n *node) {
 			"topicSysFlag", flag, "order", order, "attributes", attributes)})
 	}
 	topic(plainTopic, "4", "", "false", "0")
-	for _, name := range []string{batchTopic, delayTopic, timerTopic, transTopic} {
+	for _, name := range []string{batchTopic, delayTopic, timerTopic, transTopic, crossTopic} {
 		topic(name, "1", "", "false", "0")
 	}
 	if l.generation == 1 {
@@ -292,30 +302,70 @@ func (l *ledger) sendTimed(n *node) {
 	}
 }
 
-// transact sends halves: one is committed, one rolled back, one left open.
+// crossLevel is the delay level of messages that are due in the next turn: 10 s.
+const crossLevel = 3
+
+// sendCrossing sends what is to be delivered by the next broker.
+func (l *ledger) sendCrossing(n *node) {
+	n.t.Helper()
+	for i, prop := range []string{"DELAY", "TIMER_DELAY_MS"} {
+		body := l.say("crossing", i)
+		n.send(n.addr, message{topic: crossTopic, body: body, props: map[string]string{prop: []string{fmt.Sprint(crossLevel), "9000"}[i]}})
+		l.crossing = append(l.crossing, body)
+	}
+}
+
+// awaitCrossing waits for what the broker before was asked to deliver. A broker
+// that was killed may have delivered it, too.
+func (l *ledger) awaitCrossing(n *node) {
+	n.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for len(l.crossing) > 0 {
+		got := n.bodies(crossTopic)
+		if hasAll(got, l.crossing) {
+			if len(got) != len(l.crossing) && !n.killed {
+				n.t.Errorf("%s broker: %s has %q, want %q", n, crossTopic, got, l.crossing)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			n.t.Fatalf("%s broker: %s has %q, want %q\n%s", n, crossTopic, got, l.crossing, n.said)
+		}
+		time.Sleep(50 * time.Millisecond) // between looks, as nothing tells
+	}
+}
+
+// transact sends halves: one is committed, one rolled back, and two are left to
+// the next turn, which commits one of them and rolls back the other.
 func (l *ledger) transact(n *node) {
 	n.t.Helper()
-	if !n.java { // the Go broker refuses them yet
-		return
+	before := l.open
+	l.open = nil
+	for i := range 4 {
+		h := half{body: l.say("half", i)}
+		h.sent = n.send(n.addr, message{topic: transTopic, body: h.body, sysFlag: protocol.SysFlagPrepared,
+			props: map[string]string{"TRAN_MSG": "true", "PGROUP": "P", "KEYS": h.body, "UNIQ_KEY": protocol.NewUniqKey(), "TAGS": "TagT"}})
+		l.open = append(l.open, h)
 	}
-	for i, end := range []int32{protocol.SysFlagCommit, protocol.SysFlagRollback, 0} {
-		body := l.say("half", i)
-		h := n.send(n.addr, message{topic: transTopic, body: body, sysFlag: protocol.SysFlagPrepared,
-			props: map[string]string{"TRAN_MSG": "true", "PGROUP": "P", "KEYS": body, "UNIQ_KEY": protocol.NewUniqKey(), "TAGS": "TagT"}})
-		_, at, err := protocol.ParseOffsetMsgID(h.MsgID)
-		if err != nil {
-			n.t.Fatalf("%s broker, id of a half: %v", n, err)
-		}
-		if end == 0 {
-			continue
-		}
-		n.ok(&protocol.Command{Code: protocol.CodeEndTransaction, Fields: fieldsOf("topic", transTopic, "producerGroup", "P",
-			"tranStateTableOffset", fmt.Sprint(h.QueueOffset), "commitLogOffset", fmt.Sprint(at), "commitOrRollback", fmt.Sprint(end),
-			"fromTransactionCheck", "false", "msgId", h.MsgID, "transactionId", h.TransactionID)})
-		l.expect("ended", fmt.Sprint(h.QueueOffset))
-		if end == protocol.SysFlagCommit {
-			l.expect(queueName(transTopic, 0), body)
-		}
+	for i, h := range append(before, l.open[:2]...) {
+		l.end(n, h, []int32{protocol.SysFlagCommit, protocol.SysFlagRollback}[i%2])
+	}
+	l.open = l.open[2:]
+}
+
+// end commits a half or rolls it back.
+func (l *ledger) end(n *node, h half, how int32) {
+	n.t.Helper()
+	_, at, err := protocol.ParseOffsetMsgID(h.sent.MsgID)
+	if err != nil {
+		n.t.Fatalf("%s broker, id of a half: %v", n, err)
+	}
+	n.ok(&protocol.Command{Code: protocol.CodeEndTransaction, Fields: fieldsOf("topic", transTopic, "producerGroup", "P",
+		"tranStateTableOffset", fmt.Sprint(h.sent.QueueOffset), "commitLogOffset", fmt.Sprint(at), "commitOrRollback", fmt.Sprint(how),
+		"fromTransactionCheck", "false", "msgId", h.sent.MsgID, "transactionId", h.sent.TransactionID)})
+	l.expect("ended", fmt.Sprint(h.sent.QueueOffset))
+	if how == protocol.SysFlagCommit {
+		l.expect(queueName(transTopic, 0), h.body)
 	}
 }
 
