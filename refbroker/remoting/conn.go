@@ -98,6 +98,9 @@ func (c *Conn) Proxy() *ProxyHeader { return c.addrs.Load().proxy }
 // Pending returns the bytes of output that wait to be written.
 func (c *Conn) Pending() int64 { return c.output.pending.Load() }
 
+// Owed returns how many requests of the peer are not answered yet.
+func (c *Conn) Owed() int64 { return c.owed.Load() }
+
 // Value returns what SetValue stored.
 func (c *Conn) Value() any {
 	c.mu.Lock()

@@ -213,7 +213,7 @@ func (b *Broker) start() error {
 	if err := b.load(); err != nil {
 		return err
 	}
-	s, err := store.Open(cfg.Config, store.Options{FS: b.fs, Log: b.log, Host: b.storeHost, Arrived: b.arrived, BatchQueue: b.topics.hasBatchQueues,
+	s, err := store.Open(cfg.Config, store.Options{FS: b.fs, Log: b.log, Host: b.storeHost, Slave: b.isSlave(), Arrived: b.arrived, BatchQueue: b.topics.hasBatchQueues,
 		BitMap:   b.filters.bitMap,
 		Settings: func() *store.Config { return &b.config().Config }, CleanAfter: b.cleanAfter})
 	if err != nil {

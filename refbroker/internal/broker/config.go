@@ -103,6 +103,7 @@ type Config struct {
 	CompressedRegister            bool  `conf:"compressedRegister"`
 	ServerChannelMaxIdleSeconds   int   `conf:"serverChannelMaxIdleTimeSeconds"`
 	BrokerFastFailureEnable       bool  `conf:"brokerFastFailureEnable"`
+	WaitTimeMillsInSendQueue      int64 `conf:"waitTimeMillsInSendQueue"`
 	WaitTimeMillsInPullQueue      int64 `conf:"waitTimeMillsInPullQueue"`
 	WaitTimeMillsInLitePullQueue  int64 `conf:"waitTimeMillsInLitePullQueue"`
 	WaitTimeMillsInHeartbeatQueue int64 `conf:"waitTimeMillsInHeartbeatQueue"`
@@ -156,7 +157,7 @@ func DefaultConfig() Config {
 		TransactionOpBatchInterval: 3000, TransactionMetricInterval: 3000, WaitTimeMillsInTransaction: 3000,
 		EndTransactionThreads: max(8+2*cpus, 4*min(cpus, 4)), EndTransactionQueueCapacity: 100_000,
 		ServerChannelMaxIdleSeconds: 120, BrokerFastFailureEnable: true,
-		WaitTimeMillsInPullQueue: 5000, WaitTimeMillsInLitePullQueue: 5000, WaitTimeMillsInHeartbeatQueue: 31_000,
+		WaitTimeMillsInSendQueue: 200, WaitTimeMillsInPullQueue: 5000, WaitTimeMillsInLitePullQueue: 5000, WaitTimeMillsInHeartbeatQueue: 31_000,
 		WaitTimeMillsInAdminQueue: 5000,
 		PullThreads:               16 + 2*cpus, LitePullThreads: 16 + 2*cpus, QueryThreads: 8 + cpus,
 		HeartbeatThreads: min(32, cpus), ClientManageThreads: 32, ConsumerManageThreads: 32, AdminThreads: 16,

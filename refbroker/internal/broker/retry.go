@@ -28,8 +28,8 @@ func (b *Broker) sendBack(r *remoting.Request) {
 	if _, ok := f.Fields.Get("maxReconsumeTimes"); ok && r.Version >= versionMaxReconsume {
 		call.limit, call.limited = f.Int32("maxReconsumeTimes"), true
 	}
-	if b.isSlave() {
-		r.Error(protocol.RespSystemError, "no master available along with "+b.config().BrokerIP1)
+	if remark := b.flowControl(r); remark != "" {
+		r.Error(protocol.RespSystemBusy, remark)
 		return
 	}
 	code, remark := call.run()

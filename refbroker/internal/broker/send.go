@@ -57,11 +57,11 @@ func (b *Broker) send(r *remoting.Request) {
 	c := s.send
 	c.b, c.r, c.topic, c.created, c.half = b, r, nil, false, false
 	err := c.h.Decode(r.Fields)
-	var remark string
+	remark := b.flowControl(r)
 	code := protocol.RespSystemError
 	switch {
-	case b.isSlave():
-		code, remark = protocol.RespSystemBusy, "[REJECTREQUEST]system busy, start flow control for a while"
+	case remark != "":
+		code = protocol.RespSystemBusy
 	case err != nil:
 		remark = err.Error()
 	case len(r.Body) == 0:
