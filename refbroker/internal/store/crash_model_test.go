@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ var fateNames = [...]string{"unknown", "stored", "refused", "gone"}
 // sent is one message that was given to the store.
 type sent struct {
 	protocol.Message
+	id    string // with which its body begins
 	fate  fate
 	tag   string
 	level int // of a delayed message
@@ -35,7 +37,7 @@ type sent struct {
 
 func (m *sent) end() int64   { return m.PhysicalOffset + int64(m.StoreSize) }
 func (m *sent) plain() bool  { return plainKind(m.SysFlag) }
-func (m *sent) name() string { return bodyName(m.Body) }
+func (m *sent) name() string { return m.id }
 
 // tags is the tags code that its unit has to have.
 func (m *sent) tags() int64 {
@@ -54,8 +56,8 @@ func plainKind(flag int32) bool {
 }
 
 func bodyName(body []byte) string {
-	name, _, _ := strings.Cut(string(body), ";")
-	return name
+	name, _, _ := bytes.Cut(body, []byte(";"))
+	return string(name)
 }
 
 // model is what a store must hold: the messages that were sent, in the order of
@@ -331,7 +333,7 @@ var crashTopics = []string{"T", "Other", scheduleTopic, "%RETRY%" + strings.Repe
 // newMessage makes up a message.
 func (m *model) newMessage(r *rand.Rand) *sent {
 	name := "m" + strconv.Itoa(len(m.sent))
-	s := &sent{Message: *message(crashTopics[r.IntN(len(crashTopics))], r.Int32N(3), name+";"+filler(r, sizeOf(r, 6000)))}
+	s := &sent{id: name, Message: *message(crashTopics[r.IntN(len(crashTopics))], r.Int32N(3), name+";"+filler(r, sizeOf(r, 6000)))}
 	var p []byte
 	if r.IntN(4) > 0 {
 		s.keys = append(s.keys, "u"+name)

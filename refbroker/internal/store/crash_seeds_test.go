@@ -25,7 +25,29 @@ func TestCrashSeeds(t *testing.T) {
 		}
 		return
 	}
-	trySeeds(t, uint64(time.Now().UnixNano()), 300)
+	n := int64(200)
+	if raceEnabled {
+		n = 60
+	}
+	trySeeds(t, uint64(time.Now().UnixNano()), n)
+}
+
+// TestSeedRepeats: without that a seed would be worth nothing.
+func TestSeedRepeats(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(5) {
+		var did [2][]string
+		var files [2]map[string][]byte
+		for i := range did {
+			c, err := trySeed(t, seed)
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			did[i], files[i] = c.did, c.disk.Files()
+		}
+		equal(t, did[1], did[0])
+		equal(t, files[1], files[0])
+	}
 }
 
 // trySeeds tries n seeds from first on, on all processors.

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -200,14 +202,15 @@ func (t *queueTable) sync(leastPages int) error {
 	return dirs.sync(t.fs)
 }
 
-// all returns every queue.
+// all returns every queue, sorted, so that what is done to them comes in an
+// order that can be repeated.
 func (t *queueTable) all() []*queue {
 	t.mu.RLock()
-	defer t.mu.RUnlock()
-	queues := make([]*queue, 0, len(t.queues))
-	for _, q := range t.queues {
-		queues = append(queues, q)
-	}
+	queues := slices.Collect(maps.Values(t.queues))
+	t.mu.RUnlock()
+	slices.SortFunc(queues, func(a, b *queue) int {
+		return cmp.Or(strings.Compare(a.topic, b.topic), cmp.Compare(a.id, b.id))
+	})
 	return queues
 }
 
