@@ -97,6 +97,10 @@ func (s *filterScript) checkConfigs() {
 	}
 	s.checkConfig(protocol.SubscriptionData{Topic: filterTopic, SubString: "n >", ExpressionType: protocol.ExpressionTag})
 	s.checkConfig(protocol.SubscriptionData{Topic: filterTopic, SubString: "n >"})
+	for _, body := range []string{"", "{}", `{"clientId":"c","group":"g"}`, `{"subscriptionData":{}}`} {
+		resp := s.answer(&protocol.Command{Code: protocol.CodeCheckClientConfig, Body: []byte(body)})
+		s.say("check body %s: code %d %q", body, resp.Code, resp.Remark)
+	}
 }
 
 func (s *filterScript) checkConfig(sub protocol.SubscriptionData) {

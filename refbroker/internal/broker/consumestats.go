@@ -230,8 +230,9 @@ func (b *Broker) consumeQueue(r *remoting.Request) {
 	var filter store.Filter
 	if group := f.StringOr("consumerGroup", ""); group != "" {
 		if s, _, _ := b.clients.subscriptionOf(group, topic); s != nil {
-			filter = s
-			body.SubscriptionData, body.FilterData = &s.SubscriptionData, "null"
+			data := b.filters.get(topic, group)
+			filter = b.unitFilter(s, data)
+			body.SubscriptionData, body.FilterData = &s.SubscriptionData, data.describe()
 		} else {
 			body.FilterData = group + "@" + topic + " is not online!"
 		}

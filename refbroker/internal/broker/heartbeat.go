@@ -85,9 +85,11 @@ func (b *Broker) unregisterClient(r *remoting.Request) {
 // checkClientConfig handles CHECK_CLIENT_CONFIG.
 func (b *Broker) checkClientConfig(r *remoting.Request) {
 	var body protocol.CheckClientBody
-	if err := protocol.Unmarshal(r.Body, &body); err != nil {
-		r.Error(protocol.RespSystemError, err.Error())
-		return
+	if len(r.Body) > 0 {
+		if err := protocol.Unmarshal(r.Body, &body); err != nil {
+			r.Error(protocol.RespSystemError, err.Error())
+			return
+		}
 	}
 	s := body.SubscriptionData
 	switch {

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"bytes"
+	"encoding/json"
 	"strings"
 
 	"rmqbench/refbroker/internal/filter"
@@ -66,4 +68,24 @@ func groupOfRetry(topic string) string {
 // which Java cannot split.
 func tagSeparators(expression string) bool {
 	return expression != "" && strings.ReplaceAll(expression, "||", "") == ""
+}
+
+// unitFilter is the filter of a subscription for units of a consume queue.
+func (b *Broker) unitFilter(s *subscription, data *filterData) store.Filter {
+	if isTagType(s.ExpressionType) || s.ClassFilterMode {
+		return s
+	}
+	return &sqlFilter{topic: s.Topic, data: data, filters: b.filters}
+}
+
+// describe writes a filter, or none, as it is in the file.
+func (d *filterData) describe() string {
+	if d == nil {
+		return "null"
+	}
+	var pretty bytes.Buffer
+	if err := json.Indent(&pretty, protocol.Marshal(&d.ConsumerFilterData), "", "\t"); err != nil {
+		return err.Error()
+	}
+	return pretty.String()
 }

@@ -121,8 +121,13 @@ func TestCheckClientConfig(t *testing.T) {
 			t.Errorf("%s: code %d, %q; want %d, %q", tc.sub.SubString, resp.Code, resp.Remark, tc.code, tc.remark)
 		}
 	}
-	if resp := on.call(protocol.CodeCheckClientConfig, nil, &protocol.CheckClientBody{ClientID: "c"}); resp.Code != 0 {
-		t.Errorf("no subscription: code %d", resp.Code)
+	for _, body := range []any{nil, &protocol.CheckClientBody{ClientID: "c"}} {
+		if resp := on.call(protocol.CodeCheckClientConfig, nil, body); resp.Code != 0 {
+			t.Errorf("no subscription in %v: code %d %s", body, resp.Code, resp.Remark)
+		}
+	}
+	if resp := on.call(protocol.CodeCheckClientConfig, nil, []byte("{")); resp.Code != 1 {
+		t.Errorf("half a body: code %d", resp.Code)
 	}
 }
 
@@ -175,6 +180,26 @@ func TestBitMapsOfPulls(t *testing.T) {
 			t.Errorf("%s: the bits let %d messages through, want 2", group, res.Messages)
 		}
 		res.Release()
+		p.tellsUnits(group, want)
+	}
+}
+
+// tellsUnits has QUERY_CONSUME_QUEUE show a group's filter, and which units it wants.
+func (p *peer) tellsUnits(group string, want []string) {
+	p.t.Helper()
+	var body protocol.ConsumeQueueBody
+	resp := p.ok(protocol.CodeQueryConsumeQueue, fields("topic", "T", "queueId", "0", "index", "0", "count", "9", "consumerGroup", group), nil)
+	if err := protocol.Unmarshal(resp.Body, &body); err != nil {
+		p.t.Fatal(err)
+	}
+	var wanted []string
+	for i, u := range body.QueueData {
+		if u.Eval {
+			wanted = append(wanted, "m"+strconv.Itoa(i))
+		}
+	}
+	if !slices.Equal(wanted, want) || !strings.Contains(body.FilterData, `"bitPos"`) || !strings.Contains(body.FilterData, "n IN (") {
+		p.t.Errorf("%s wants units %v, want %v; filter %s", group, wanted, want, body.FilterData)
 	}
 }
 
