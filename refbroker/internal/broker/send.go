@@ -165,6 +165,9 @@ func (c *sendCall) putOne() (int32, string) {
 	if c.half && cfg.RejectTransactionMessage {
 		return protocol.RespNoPermission, "the broker[" + cfg.BrokerIP1 + "] sending transaction message is forbidden"
 	}
+	if c.props.badDelay && !c.half {
+		return protocol.RespSystemError, "the property DELAY is no number, want the level of a delay"
+	}
 	c.props.capDelay(c.b.schedule.maxLevel())
 	c.text = c.props.appendStored(c.text[:0], cfg)
 	if c.props.uniqKey == "" {
@@ -252,17 +255,17 @@ func (c *sendCall) putBatch() (int32, string) {
 		return protocol.RespMessageIllegal, "batch request does not support retry group " + c.h.Topic
 	}
 	cfg := c.b.config()
-	if len(c.r.Body) > cfg.MaxMessageSize {
-		return protocol.RespMessageIllegal, illegalMessage(cfg)
-	}
 	queue := c.queue()
 	c.out = protocol.SendMessageResponse{QueueID: queue}
 	c.props.read(c.h.Properties)
+	if len(c.r.Body) > cfg.MaxMessageSize {
+		return c.longBatch(cfg)
+	}
 	if c.props.delay > 0 || c.props.timer || c.props.transaction() {
 		return protocol.RespMessageIllegal, illegalMessage(cfg)
 	}
 	c.out.TransactionID = c.props.uniqKey
-	if c.topic.batchCQ && c.props.uniqKey != "" {
+	if c.inner() {
 		return c.putInner(queue)
 	}
 	c.text = c.props.appendCommon(c.text[:0], cfg)
@@ -283,8 +286,8 @@ func (c *sendCall) putBatch() (int32, string) {
 		c.batch = append(c.batch, m)
 		return nil
 	})
-	if err != nil || len(c.batch) == 0 {
-		return protocol.RespMessageIllegal, illegalMessage(cfg)
+	if err != nil {
+		return protocol.RespSystemError, err.Error() // an exception of Java's
 	}
 	for i := range c.batch {
 		m := &c.batch[i]
@@ -294,6 +297,18 @@ func (c *sendCall) putBatch() (int32, string) {
 	}
 	c.res = c.b.store.StageBatch(c.batch)
 	return c.outcome()
+}
+
+// inner reports whether a batch is stored as one record.
+func (c *sendCall) inner() bool { return c.topic.batchCQ && c.props.uniqKey != "" }
+
+// longBatch refuses a batch that is too long, with the code that Java has for
+// it: there it is an exception, unless the batch is one record.
+func (c *sendCall) longBatch(cfg *Config) (int32, string) {
+	if c.inner() {
+		return protocol.RespMessageIllegal, illegalMessage(cfg)
+	}
+	return protocol.RespSystemError, fmt.Sprintf("message body size exceeded: a batch may have %d bytes", cfg.MaxMessageSize)
 }
 
 // outcome turns the store's status into a response code; RespSuccess says that

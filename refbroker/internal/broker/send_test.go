@@ -180,12 +180,13 @@ func TestBatch(t *testing.T) {
 	retry.Batch = true
 	delayed := sendHeader("T", 0, props("DELAY", "1"))
 	delayed.Batch = true
-	for name, resp := range map[string]*protocol.Command{
-		"retry topic": send(retry, body), "delay": send(delayed, body), "cut off": send(h, body[:len(body)-1]),
-	} {
+	for name, resp := range map[string]*protocol.Command{"retry topic": send(retry, body), "delay": send(delayed, body)} {
 		if resp.Code != protocol.RespMessageIllegal {
 			t.Errorf("%s: code %d %s, want 13", name, resp.Code, resp.Remark)
 		}
+	}
+	if resp := send(h, body[:len(body)-1]); resp.Code != protocol.RespSystemError || !strings.Contains(resp.Remark, "batch") {
+		t.Errorf("cut off: code %d %s, want 1", resp.Code, resp.Remark)
 	}
 }
 

@@ -14,6 +14,7 @@ type sendProps struct {
 	keys       string
 	tran       string
 	delay      int  // level
+	badDelay   bool // the level is no number
 	timer      bool // it has a property of the timer
 	when       timerCall
 	dirty      bool // some are not to be stored as they are
@@ -32,7 +33,8 @@ func (p *sendProps) read(properties string) {
 		case protocol.PropTransactionPrepared:
 			p.tran = value
 		case protocol.PropDelay:
-			p.delay, _ = strconv.Atoi(value) // what is no number is no delay
+			level, err := strconv.ParseInt(value, 10, 32)
+			p.delay, p.badDelay = int(level), err != nil
 		case protocol.PropTimerDelaySec, protocol.PropTimerDelayMs, protocol.PropTimerDeliverMs:
 			p.timer = true
 			p.when.read(name, value)

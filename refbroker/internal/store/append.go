@@ -111,7 +111,7 @@ func (s *Store) StageBatch(ms []protocol.Message) (res PutResult) {
 		e.summed = e.summed || s.summed(m)
 		s.encode(buf, m, true)
 	}
-	if len(buf.b) > s.cfg.MaxMessageSize+recordSlack || int64(len(buf.b)+blankSize) > s.cfg.MappedFileSizeCommitLog {
+	if int64(len(buf.b)+blankSize) > s.cfg.MappedFileSizeCommitLog { // Java acknowledges it and stores nothing
 		return s.refuse(MessageIllegal)
 	}
 	e.bytes = buf.b
