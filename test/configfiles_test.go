@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -339,4 +340,20 @@ func (n *node) changeConfig() {
 		SubscriptionDataSet: []protocol.SubscriptionData{{Topic: plainTopic, SubString: "c = 'z'", ExpressionType: "SQL92", SubVersion: 2}},
 	}}}
 	n.ok(&protocol.Command{Code: protocol.CodeHeartBeat, Body: protocol.Marshal(&beat)})
+	n.send(n.addr, message{topic: "New", body: "half", sysFlag: protocol.SysFlagPrepared, props: map[string]string{"TRAN_MSG": "true", "PGROUP": "P"}})
+	n.send(n.addr, message{topic: "New", body: "timed", props: map[string]string{"TIMER_DELAY_MS": "3600000"}})
+	n.await("timermetrics and transactionMetrics", func() bool {
+		files := n.configFiles()
+		return strings.Contains(fmt.Sprint(files["timermetrics"]), "New") && strings.Contains(fmt.Sprint(files["transactionMetrics"]), "New")
+	})
+}
+
+// await waits until something is so that nothing tells of.
+func (n *node) await(what string, done func() bool) {
+	n.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			n.t.Fatalf("%s broker: waited in vain for %s\n%s", n, what, n.said)
+		}
+	}
 }

@@ -34,7 +34,7 @@ func TestExchange(t *testing.T) {
 		settings map[string]string
 		turns    []turn
 	}{
-		{"clean stops", nil, []turn{
+		{"clean stops", map[string]string{"transientStorePoolEnable": "true", "transientStorePoolSize": "3"}, []turn{
 			{write: true}, {java: true, write: true}, {write: true}, {java: true, kill: true},
 		}},
 		{"killed", map[string]string{"flushDiskType": "SYNC_FLUSH"}, []turn{
