@@ -342,16 +342,24 @@ func (n *node) changeConfig() {
 	n.ok(&protocol.Command{Code: protocol.CodeHeartBeat, Body: protocol.Marshal(&beat)})
 	n.send(n.addr, message{topic: "New", body: "half", sysFlag: protocol.SysFlagPrepared, props: map[string]string{"TRAN_MSG": "true", "PGROUP": "P"}})
 	n.send(n.addr, message{topic: "New", body: "timed", props: map[string]string{"TIMER_DELAY_MS": "3600000"}})
-	n.await("timermetrics and transactionMetrics", func() bool {
-		files := n.configFiles()
-		return strings.Contains(fmt.Sprint(files["timermetrics"]), "New") && strings.Contains(fmt.Sprint(files["transactionMetrics"]), "New")
+	n.await(func() string {
+		for _, name := range []string{"timermetrics", "transactionMetrics"} {
+			if text := fmt.Sprint(n.configFiles()[name]); !strings.Contains(text, "New") {
+				return "topic New in " + name + ": " + text
+			}
+		}
+		return ""
 	})
 }
 
-// await waits until something is so that nothing tells of.
-func (n *node) await(what string, done func() bool) {
+// await waits until nothing is missing any more, of which nothing tells.
+func (n *node) await(missing func() string) {
 	n.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		what := missing()
+		if what == "" {
+			return
+		}
 		if time.Now().After(deadline) {
 			n.t.Fatalf("%s broker: waited in vain for %s\n%s", n, what, n.said)
 		}

@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"net/netip"
 	"os"
@@ -34,7 +35,7 @@ func TestExchange(t *testing.T) {
 		settings map[string]string
 		turns    []turn
 	}{
-		{"clean stops", map[string]string{"transientStorePoolEnable": "true", "transientStorePoolSize": "3"}, []turn{
+		{"clean stops", map[string]string{"transientStorePoolEnable": "true", "transientStorePoolSize": "16"}, []turn{
 			{write: true}, {java: true, write: true}, {write: true}, {java: true, kill: true},
 		}},
 		{"killed", map[string]string{"flushDiskType": "SYNC_FLUSH"}, []turn{
@@ -118,22 +119,18 @@ func shorten(s string) string {
 func (n *node) awaitFiles(c *contents) {
 	n.t.Helper()
 	now := time.Now().UnixMilli()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
+	n.await(func() string {
 		var offsets protocol.ConsumerOffsetTable
 		var delays protocol.DelayOffsetTable
 		n.configFile(map[bool]string{false: "consumerOffset.json", true: "lmqConsumerOffset.json"}[n.all], &offsets)
 		n.configFile("delayOffset.json", &delays)
 		delays.OffsetTable = withoutZeros(delays.OffsetTable)
-		if cmp.Equal(offsets.OffsetTable, c.Offsets) && maps.Equal(offsets.LmqOffsetTable, c.Light) && maps.Equal(delays.OffsetTable, c.Delayed) && n.timerAt() >= now {
-			return
+		at := n.timerAt()
+		if cmp.Equal(offsets.OffsetTable, c.Offsets) && maps.Equal(offsets.LmqOffsetTable, c.Light) && maps.Equal(delays.OffsetTable, c.Delayed) && at >= now {
+			return ""
 		}
-		if time.Now().After(deadline) {
-			n.t.Fatalf("%s broker does not write its offsets: %v\n%v\ntimer at %d", n,
-				cmp.Diff(offsets.OffsetTable, c.Offsets), cmp.Diff(delays.OffsetTable, c.Delayed), n.timerAt())
-		}
-		time.Sleep(50 * time.Millisecond) // between looks, as nothing tells
-	}
+		return fmt.Sprintf("its offsets in files: %v\n%v\ntimer at %d", cmp.Diff(offsets.OffsetTable, c.Offsets), cmp.Diff(delays.OffsetTable, c.Delayed), at)
+	})
 }
 
 // timerAt returns up to which time messages of the timer count as delivered, ms.
@@ -159,7 +156,7 @@ var harmless = regexp.MustCompile(strings.Join([]string{
 	"Load default HA Service", "Maybe try to build consume queue repeatedly", "found a illegal magic code 0x0",
 	"Over index file capacity", "is full, trying to create another one", "The commitlog files are deleted, and delete",
 	"take flush disk commit request, but interrupted", "AllocateMappedFileService interrupted, possibly by shutdown",
-	"message store has shutdown, so getMessage is forbidden",
+	"message store has shutdown, so getMessage is forbidden", "AllocateMappedFileService - Use default implementation",
 	"configuration entry ignored", `\b(cost|costs|spent|elapsed|eclipse)\b`, // slow disks and machines
 }, "|"))
 

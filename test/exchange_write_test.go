@@ -280,14 +280,29 @@ func (l *ledger) sendBack(n *node) {
 	} {
 		body := l.say("back", i)
 		h := n.send(n.addr, message{topic: plainTopic, body: body, props: map[string]string{"KEYS": body, "TAGS": "TagR"}})
-		_, at, err := protocol.ParseOffsetMsgID(h.MsgID)
-		if err != nil {
-			n.t.Fatalf("%s broker, id of a message: %v", n, err)
-		}
+		at := n.awaitReadable(h.MsgID)
 		n.ok(&protocol.Command{Code: protocol.CodeConsumerSendMsgBack, Fields: fieldsOf("offset", fmt.Sprint(at), "group", to.group,
 			"delayLevel", to.level, "originMsgId", h.MsgID, "originTopic", plainTopic, "unitMode", "false", "maxReconsumeTimes", "16")})
 		l.expect(to.queue, body)
 	}
+}
+
+// awaitReadable waits until a message can be read: with the transient store pool
+// that is some time after it was acknowledged. It returns its place in the log.
+func (n *node) awaitReadable(id string) int64 {
+	n.t.Helper()
+	_, at, err := protocol.ParseOffsetMsgID(id)
+	if err != nil {
+		n.t.Fatalf("%s broker, id of a message: %v", n, err)
+	}
+	n.await(func() string {
+		resp, err := n.call(&protocol.Command{Code: protocol.CodeViewMessageByID, Fields: fieldsOf("offset", fmt.Sprint(at))})
+		if err != nil || resp.Code != protocol.RespSuccess {
+			return "message " + id
+		}
+		return ""
+	})
+	return at
 }
 
 // sendTimed sends messages for the timer wheel, due in about two seconds and in an hour.
@@ -313,25 +328,40 @@ func (l *ledger) sendCrossing(n *node) {
 		n.send(n.addr, message{topic: crossTopic, body: body, props: map[string]string{prop: []string{fmt.Sprint(crossLevel), "9000"}[i]}})
 		l.crossing = append(l.crossing, body)
 	}
+	l.awaitDispatch(n)
+}
+
+// awaitDispatch waits until one more message is in its queue: then all before it are.
+func (l *ledger) awaitDispatch(n *node) {
+	n.t.Helper()
+	m := message{topic: plainTopic, queue: 3, body: l.say("last", 0), props: map[string]string{"KEYS": l.say("last", 0), "shade": "dark"}}
+	h := n.send(n.addr, m)
+	l.acked(&m, h)
+	n.await(func() string {
+		resp := n.ok(&protocol.Command{Code: protocol.CodeGetMaxOffset, Fields: fieldsOf("topic", plainTopic, "queueId", "3")})
+		if at, _ := resp.Fields.Get("offset"); at != fmt.Sprint(h.QueueOffset+1) {
+			return fmt.Sprintf("message %s/3@%d, the queue ends at %s", plainTopic, h.QueueOffset, at)
+		}
+		return ""
+	})
 }
 
 // awaitCrossing waits for what the broker before was asked to deliver. A broker
 // that was killed may have delivered it, too.
 func (l *ledger) awaitCrossing(n *node) {
 	n.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for len(l.crossing) > 0 {
-		got := n.bodies(crossTopic)
-		if hasAll(got, l.crossing) {
-			if len(got) != len(l.crossing) && !n.killed {
-				n.t.Errorf("%s broker: %s has %q, want %q", n, crossTopic, got, l.crossing)
-			}
-			return
+	var got []string
+	n.await(func() string {
+		if len(l.crossing) == 0 {
+			return ""
 		}
-		if time.Now().After(deadline) {
-			n.t.Fatalf("%s broker: %s has %q, want %q\n%s", n, crossTopic, got, l.crossing, n.said)
+		if got = n.bodies(crossTopic); hasAll(got, l.crossing) {
+			return ""
 		}
-		time.Sleep(50 * time.Millisecond) // between looks, as nothing tells
+		return fmt.Sprintf("%q in %s, which has %q", l.crossing, crossTopic, got)
+	})
+	if len(got) != len(l.crossing) && !n.killed {
+		n.t.Errorf("%s broker: %s has %q, want %q", n, crossTopic, got, l.crossing)
 	}
 }
 
@@ -356,10 +386,7 @@ func (l *ledger) transact(n *node) {
 // end commits a half or rolls it back.
 func (l *ledger) end(n *node, h half, how int32) {
 	n.t.Helper()
-	_, at, err := protocol.ParseOffsetMsgID(h.sent.MsgID)
-	if err != nil {
-		n.t.Fatalf("%s broker, id of a half: %v", n, err)
-	}
+	at := n.awaitReadable(h.sent.MsgID)
 	n.ok(&protocol.Command{Code: protocol.CodeEndTransaction, Fields: fieldsOf("topic", transTopic, "producerGroup", "P",
 		"tranStateTableOffset", fmt.Sprint(h.sent.QueueOffset), "commitLogOffset", fmt.Sprint(at), "commitOrRollback", fmt.Sprint(how),
 		"fromTransactionCheck", "false", "msgId", h.sent.MsgID, "transactionId", h.sent.TransactionID)})
@@ -385,17 +412,7 @@ const opTopic = "RMQ_SYS_TRANS_OP_HALF_TOPIC"
 // await returns when everything expected is there.
 func (l *ledger) await(n *node) {
 	n.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		missing := l.missing(n)
-		if missing == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			n.t.Fatalf("%s broker has not delivered %s\n%s", n, missing, n.said)
-		}
-		time.Sleep(50 * time.Millisecond) // between looks, as nothing tells
-	}
+	n.await(func() string { return l.missing(n) })
 }
 
 func (l *ledger) missing(n *node) string {
