@@ -71,7 +71,6 @@ func filterTranscript(n *node) []string {
 	topic("%RETRY%even")
 	s.checkConfigs()
 	s.beats(1)
-	time.Sleep(5 * time.Millisecond) // filters count for what is stored in a later millisecond
 	for i := range 10 {
 		s.send(n.addr, message{topic: filterTopic, body: fmt.Sprint("m", i), props: map[string]string{"n": fmt.Sprint(i), "TAGS": fmt.Sprint("T", i%2), "WAIT": "true"}})
 		s.send(n.addr, message{topic: "%RETRY%even", body: fmt.Sprint("r", i), props: map[string]string{"n": fmt.Sprint(i), "RETRY_TOPIC": filterTopic, "WAIT": "true"}})

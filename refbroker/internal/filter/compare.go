@@ -160,7 +160,7 @@ func notBetween(v, low, high value) value {
 // counts as less. It is not ok if the string is not of that type.
 func compare(l, r value) (c int, ok bool) {
 	switch {
-	case l.kind == r.kind && l.kind == text:
+	case l.kind == text && r.kind == text:
 		return strings.Compare(l.s, r.s), true
 	case l.kind == boolType && r.kind == text:
 		return 0, false // Java fails on a wrong cast

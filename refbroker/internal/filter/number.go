@@ -107,7 +107,7 @@ func javaDouble(s string) (float64, bool) {
 
 // floatEnd returns the end of a number without its suffix, -1 if s is none.
 func floatEnd(s string) int {
-	end := -1
+	var end int
 	if len(s) > 1 && s[0] == '0' && s[1]|0x20 == 'x' {
 		end = hexEnd(s)
 	} else if end = mantissaEnd(s, 0, isDigit); end > 0 {

@@ -210,7 +210,9 @@ var values = []string{
 }
 
 // randomQuestions compares results and error texts with Java's.
-func randomQuestions() questions {
+func randomQuestions() questions { return randomExpressions(*randomCount) }
+
+func randomExpressions(n int) questions {
 	seed := *randomSeed
 	if seed == 0 {
 		seed = rand.Uint64()
@@ -221,7 +223,7 @@ func randomQuestions() questions {
 		properties = append(properties, w.properties())
 	}
 	var expressions []string
-	for range *randomCount {
+	for range n {
 		expressions = append(expressions, w.expression())
 	}
 	return about("random", properties, expressions, func(t *testing.T, answers []answer) {
