@@ -374,7 +374,7 @@ func (c *trial) dispatch() {
 // heal ends a lasting fault and lack of space while somebody tries again and again.
 func (c *trial) heal() *time.Timer {
 	fault := c.fault
-	return time.AfterFunc(40*time.Second, func() {
+	return time.AfterFunc(39500*time.Millisecond, func() { // between two attempts
 		c.disk.SetSpace(1 << 40)
 		if fault != nil {
 			fault.healed.Store(true)

@@ -78,6 +78,10 @@ func (d *dispatcher) round(ctx context.Context) {
 		defer f.release() // arrivals show properties out of it
 	}
 	limit := d.limit()
+	touch := func() error { return d.touch(limit) }
+	if err := touch(); err != nil && d.insist(ctx, err, touch) != nil {
+		return
+	}
 	d.log.view(d.next, limit, func(b []byte) { d.parse(ctx, b) })
 	if d.next == d.at.Load() && ctx.Err() == nil {
 		d.skip(limit)

@@ -56,6 +56,7 @@ type getter struct {
 	cq       *queue
 
 	segmentStart, segmentEnd int64 // of the last segment, in the log
+	touchedFrom, touchedTo   int64 // of the log, and can be read
 }
 
 // chunkUnits is how many units are read at once when a filter may drop some.
@@ -113,6 +114,9 @@ func (g *getter) missing(n int64, err error) {
 	cq := g.cq
 	g.s.logger.Warn("consume queue not readable", "topic", cq.topic, "queue", cq.id, "offset", g.res.Next, "err", err)
 	g.res.Status = OffsetFoundNull
+	if err != nil {
+		return // the disk does not give them; they are asked for again
+	}
 	if cq.kind.batch {
 		g.res.Next = 0 // as in Java
 		return
@@ -158,6 +162,13 @@ func (g *getter) unit(u unit) bool {
 	if f == nil && u.valid() && u.phys < g.s.log.min() {
 		g.gone(u)
 		return true
+	}
+	if f != nil {
+		if err := g.reach(f, u); err != nil {
+			f.release()
+			g.unread(u, err)
+			return false
+		}
 	}
 	record := g.record(f, u)
 	if record == nil {

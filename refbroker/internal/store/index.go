@@ -30,6 +30,7 @@ type index struct {
 	done int   // keys of the current record that are
 
 	filled atomic.Int64 // end time of the last file that became full, ms
+	dead   atomic.Bool  // a sync failed: it stays as it is, until recovery has looked at it
 
 	mu    sync.RWMutex
 	files []*indexFile // oldest first; the last one is being filled, if it has a table
@@ -121,6 +122,7 @@ func (x *index) retire(f *indexFile) error {
 	// A crash may not take this file away and leave the next one.
 	if err := x.sync(); err != nil {
 		x.failed(err)
+		return err
 	}
 	x.filled.Store(f.header.endTime)
 	f.mu.Lock()
@@ -135,7 +137,7 @@ const tailLimit = 64 << 10
 // add files a record under its unique key and its keys. After an error it may
 // be called again and goes on with the key that failed.
 func (x *index) add(m *protocol.Message, prefix int32, p indexed) error {
-	if m.PhysicalOffset < x.from || m.SysFlag&protocol.SysFlagTransaction == protocol.SysFlagRollback {
+	if x.dead.Load() || m.PhysicalOffset < x.from || m.SysFlag&protocol.SysFlagTransaction == protocol.SysFlagRollback {
 		return nil
 	}
 	n := 0
@@ -269,10 +271,14 @@ func (x *index) sync() error {
 	f := x.last()
 	x.mu.RUnlock()
 	if f != nil {
-		if err := f.file.Sync(); err != nil {
+		err := f.file.Sync()
+		if err == nil {
+			err = x.fs.SyncDir(x.dir)
+		}
+		if err != nil {
+			x.dead.Store(true)
 			return fmt.Errorf("flush index: %w", err)
 		}
-		return x.fs.SyncDir(x.dir)
 	}
 	return nil
 }

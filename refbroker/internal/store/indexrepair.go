@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"rmqbench/refbroker/internal/vfs"
 	"rmqbench/refbroker/protocol"
 )
 
@@ -276,7 +277,7 @@ func (f *indexFile) bounds(log *commitLog, before indexHeader) error {
 func (l *commitLog) storeTimeAt(phys int64) (t int64, ok bool) {
 	l.view(phys, 1<<62, func(b []byte) {
 		var m protocol.Message
-		_, err := protocol.DecodeMessage(b, &m)
+		err := vfs.Guard(func() error { _, err := protocol.DecodeMessage(b, &m); return err })
 		t, ok = m.StoreTimestamp, err == nil
 	})
 	return t, ok

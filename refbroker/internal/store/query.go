@@ -144,7 +144,15 @@ func (s *Store) OffsetByTime(topic string, queue int32, ms int64, upper bool) in
 // during the call. ErrNotFound means that no record begins there.
 func (s *Store) Lookup(phys int64, f func(record []byte) error) error {
 	err := ErrNotFound
-	s.log.view(phys, s.confirmed(), func(b []byte) {
+	end := s.confirmed()
+	if f := s.log.find(phys); f != nil && phys < end {
+		touched := f.touchRecord(phys, end)
+		f.release()
+		if touched != nil {
+			return touched
+		}
+	}
+	s.log.view(phys, end, func(b []byte) {
 		record := recordAt(b, phys)
 		switch {
 		case record == nil:

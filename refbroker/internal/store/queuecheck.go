@@ -109,7 +109,7 @@ func (l *commitLog) holds(u unit) bool {
 		return false
 	}
 	defer f.release()
-	return u.end() <= f.end() && isRecord(f.data[u.phys-f.base:u.end()-f.base], u)
+	return u.end() <= f.end() && f.touch(u.phys, u.end()) == nil && isRecord(f.data[u.phys-f.base:u.end()-f.base], u)
 }
 
 // isRecord reports whether the bytes that a unit points to are those of a record

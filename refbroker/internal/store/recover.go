@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"rmqbench/refbroker/internal/vfs"
 	"rmqbench/refbroker/protocol"
 )
 
@@ -27,6 +28,7 @@ type recovery struct {
 	last     int64 // start of the last record
 	time     int64 // its store time
 	records  int64
+	touched  int64 // the log before it can be read, from the last record on
 	spoke    time.Time
 	aside    map[*logFile]string // files that are cut, and where they go
 }
@@ -143,7 +145,10 @@ func (r *recovery) start(queueEnd, needed int64) (trusted, first *logFile) {
 // vouchedFor reports whether the checkpoint says that everything before f is durable.
 func (r *recovery) vouchedFor(f *logFile) bool {
 	var m protocol.Message
-	_, err := protocol.DecodeMessage(f.data, &m)
+	err := f.touchRecord(f.base, f.end()) // if not, it will be told when it is recovered
+	if err == nil {
+		_, err = protocol.DecodeMessage(f.data, &m)
+	}
 	return err == nil && m.StoreTimestamp != 0 && m.StoreTimestamp <= r.s.times.times.start()
 }
 
@@ -182,6 +187,9 @@ func (r *recovery) scanFile(f *logFile) error {
 		b := f.data[r.at-f.base:]
 		if len(b) < blankSize {
 			return nil
+		}
+		if err := r.reach(f); err != nil {
+			return err
 		}
 		if binary.BigEndian.Uint32(b[protocol.OffMagic:]) == protocol.MagicBlank {
 			r.at = f.end()
@@ -297,8 +305,8 @@ func (r *recovery) speak() {
 // settle makes r.at the end of everything.
 func (r *recovery) settle(first int64) error {
 	s := r.s
-	if err := r.keepCut(); err != nil {
-		return err
+	if err := vfs.Guard(r.keepCut); err != nil {
+		return fmt.Errorf("keep what is cut off the commit log: %w", err)
 	}
 	if err := s.log.truncate(r.at, r.remove); err != nil {
 		return err

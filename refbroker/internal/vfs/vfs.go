@@ -13,6 +13,25 @@
 // page cache, so kill -9 loses nothing that was written before it; only the
 // loss of the machine needs Sync.
 //
+// A mapping is therefore a view and nothing else: Map returns bytes that show what
+// was written to the file at once, there is no way to change them, and Sync of the
+// file is all there is to durability. That is also how Disk, the file system in
+// memory, can stand for the real one: its mappings are the page cache of its
+// files, so whatever the store makes visible through a view has gone through
+// WriteAt, Truncate or PunchHole before, where it is counted, failed, torn or
+// lost. What Java stores through its mappings lies in the same page cache and is
+// read like anything else; while one of the two brokers has the folder open the
+// lock keeps the other one out.
+//
+// # Reads that fail
+//
+// A read through a mapping cannot return an error. If the disk cannot read the
+// page, or if another process has cut the file short, the system sends SIGBUS,
+// which ends a Go program and cannot be caught where it matters. So whoever reads
+// a view touches its pages first, with Touch, or reads it under Guard: both turn
+// the fault into an error, ErrFault. What is handed to the kernel, as when a view
+// is written to a socket, needs neither: there it is EFAULT.
+//
 // # Failed syncs
 //
 // After Sync has failed, the kernel may have dropped the dirty pages and marked
