@@ -28,6 +28,7 @@ import org.apache.rocketmq.store.stats.BrokerStatsManager;
  * read=DIR       prints every message of a store, what is found by each key, and the end of the log
  * write=DIR,N    appends N messages to a store and stops in order
  * crash=DIR,N    appends N messages and dies; comes last
+ * crc=on         from here on records end with a checksum, and recovery goes by it
  *
  * The file sizes are those of smallConfig in the Go tests.
  */
@@ -36,6 +37,10 @@ public class StoreOracle {
         for (String arg : args) {
             String command = arg.substring(0, arg.indexOf('='));
             String[] words = arg.substring(arg.indexOf('=') + 1).split(",");
+            if (command.equals("crc")) {
+                checksums = words[0].equals("on");
+                continue;
+            }
             DefaultMessageStore store = open(words[0]);
             System.out.println("store " + words[0]);
             if (command.equals("read")) {
@@ -52,6 +57,8 @@ public class StoreOracle {
         System.exit(0);
     }
 
+    static boolean checksums;
+
     static DefaultMessageStore open(String dir) throws Exception {
         MessageStoreConfig config = new MessageStoreConfig();
         config.setStorePathRootDir(dir);
@@ -64,6 +71,8 @@ public class StoreOracle {
         config.setTimerWheelEnable(false);
         config.setEnableCompaction(false);
         config.setDiskMaxUsedSpaceRatio(95);
+        config.setEnabledAppendPropCRC(checksums);
+        config.setForceVerifyPropCRC(checksums);
         BrokerConfig broker = new BrokerConfig();
         DefaultMessageStore store = new DefaultMessageStore(config, new BrokerStatsManager(broker),
             (topic, queue, offset, tags, time, bits, props) -> { }, broker, new ConcurrentHashMap<>());
