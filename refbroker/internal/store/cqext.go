@@ -122,12 +122,20 @@ func extSize(b []byte) int {
 	return size
 }
 
-// load takes the files in that are there and makes them end where the queue does.
+// load takes the files in that are there. After a clean stop they end where the
+// queue does. After a crash that is for follow to find, once the queue has no
+// units any more that may be torn: addresses are not to be believed before.
 func (x *extension) load(q *queue, clean bool) error {
-	if err := x.list(); err != nil {
-		return fmt.Errorf("consume queue extension: %w", err)
+	err := x.list()
+	switch {
+	case err != nil:
+	case clean:
+		err = x.follow(q, true)
+	default:
+		_, limit := x.bounds()
+		x.end.Store(limit)
 	}
-	if err := x.follow(q, clean); err != nil {
+	if err != nil {
 		return fmt.Errorf("consume queue extension: %w", err)
 	}
 	return nil
@@ -169,6 +177,9 @@ func (x *extension) endOf(q *queue) (int64, error) {
 		} else if ok {
 			return u.tags - math.MinInt64 + ExtHeaderSize + int64(len(e.BitMap)), nil
 		}
+	}
+	if from == q.firstUnit() {
+		return first, nil // no unit needs it
 	}
 	return x.walk(limit - x.fileSize)
 }

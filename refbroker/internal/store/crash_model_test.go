@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -33,7 +34,11 @@ type sent struct {
 	tag   string
 	level int // of a delayed message
 	keys  []string
+	count int // of messages in an inner batch, else 0
 }
+
+// messages is how many queue offsets it takes.
+func (m *sent) messages() int64 { return int64(max(m.count, 1)) }
 
 func (m *sent) end() int64   { return m.PhysicalOffset + int64(m.StoreSize) }
 func (m *sent) plain() bool  { return plainKind(m.SysFlag) }
@@ -154,13 +159,33 @@ func (m *sent) sameAs(r *protocol.Message) error {
 		{"born host", m.BornHost, r.BornHost}, {"prepared offset", m.PreparedTransactionOffset, r.PreparedTransactionOffset},
 		{"reconsume times", m.ReconsumeTimes, r.ReconsumeTimes},
 		{"body", string(m.Body), string(r.Body)},
-		{"properties", strings.TrimSuffix(m.Properties, "\x02"), strings.TrimSuffix(r.Properties, "\x02")},
+		{"properties", strings.TrimSuffix(m.Properties, "\x02"), strings.TrimSuffix(withoutBase(r), "\x02")},
 	} {
 		if field.want != field.got {
 			return fmt.Errorf("%s is %.80q, was sent as %.80q", field.name, fmt.Sprint(field.got), fmt.Sprint(field.want))
 		}
 	}
 	return nil
+}
+
+// withoutBase returns the properties of a record without what the store adds to
+// those of an inner batch, if that is right.
+func withoutBase(r *protocol.Message) string {
+	if !r.IsInnerBatch() {
+		return r.Properties
+	}
+	if base, _ := protocol.Property(r.Properties, protocol.PropInnerBase); base != fmt.Sprint(r.QueueOffset) {
+		return "wrong " + protocol.PropInnerBase + " " + base
+	}
+	return protocol.RemoveProperty(r.Properties, protocol.PropInnerBase)
+}
+
+// crashBits are bits of filters that depend on the message.
+func crashBits(_, properties string) []byte {
+	h := fnv.New64a()
+	h.Write([]byte(properties))
+	n := h.Sum64()
+	return binary.BigEndian.AppendUint64(nil, n)[:n%9]
 }
 
 // compareOffsets checks that the messages of each queue are numbered without
@@ -173,7 +198,7 @@ func (m *model) compareOffsets() error {
 		if !s.plain() {
 			want = 0
 		} else {
-			next[key]++
+			next[key] += s.messages()
 		}
 		if s.QueueOffset != want {
 			return fmt.Errorf("%s has queue offset %d, want %d in %v", s.name(), s.QueueOffset, want, key)
@@ -263,34 +288,67 @@ func (m *model) compareQueues(s *Store) error {
 }
 
 func compareQueue(s *Store, key queueKey, want []*sent) error {
-	if got := s.MaxOffset(key.topic, key.id); got != int64(len(want)) {
-		return fmt.Errorf("max offset is %d, want %d", got, len(want))
+	last := want[len(want)-1]
+	end := last.QueueOffset + last.messages()
+	if got := s.MaxOffset(key.topic, key.id); got != end {
+		return fmt.Errorf("max offset is %d, want %d", got, end)
 	}
-	if got := s.queues.find(key.topic, key.id).next; got != int64(len(want)) {
-		return fmt.Errorf("next offset is %d, want %d", got, len(want))
+	if got := s.queues.find(key.topic, key.id).next; got != end {
+		return fmt.Errorf("next offset is %d, want %d", got, end)
 	}
 	for i, m := range want {
-		phys, size, tags, ok := s.ConsumeQueueUnit(key.topic, key.id, int64(i))
+		phys, size, tags, ok := s.ConsumeQueueUnit(key.topic, key.id, m.QueueOffset+m.messages()-1)
 		if !ok || phys != m.PhysicalOffset || size != m.StoreSize || tags != m.tags() {
 			return fmt.Errorf("unit %d is %d+%d tags %d (%v), want %d+%d tags %d", i, phys, size, tags, ok, m.PhysicalOffset, m.StoreSize, m.tags())
+		}
+		if err := compareBits(s, key, m); err != nil {
+			return err
 		}
 	}
 	var res GetResult
 	defer res.Release()
-	for at := int64(0); at < int64(len(want)); at = res.Next {
+	n := 0
+	for at := int64(0); at < end; at = res.Next {
 		s.Get(GetQuery{Topic: key.topic, Queue: key.id, Offset: at, MaxMessages: 32}, &res)
 		if res.Status != Found || res.Next <= at {
-			return fmt.Errorf("get at %d of %d: %v, next is %d", at, len(want), res.Status, res.Next)
+			return fmt.Errorf("get at %d of %d: %v, next is %d", at, end, res.Status, res.Next)
 		}
 		for _, segment := range res.Segments {
 			err := protocol.DecodeMessages(segment, func(r *protocol.Message) error {
-				at++
-				return want[at-1].sameAs(r)
+				n++
+				return want[n-1].sameAs(r)
 			})
 			if err != nil {
 				return fmt.Errorf("get before %d: %w", at, err)
 			}
 		}
+	}
+	return nil
+}
+
+// compareBits checks the extension of a unit, if queues have extensions.
+func compareBits(s *Store, key queueKey, m *sent) error {
+	if !s.cfg.EnableConsumeQueueExt || batchTopic(key.topic) {
+		return nil
+	}
+	var record []byte
+	if err := s.Lookup(m.PhysicalOffset, func(b []byte) error { record = slices.Clone(b); return nil }); err != nil {
+		return err
+	}
+	var r protocol.Message
+	if _, err := protocol.DecodeMessage(record, &r); err != nil {
+		return err
+	}
+	want := fmt.Sprint(ExtUnit{Tags: m.tags(), StoreTime: m.StoreTimestamp, BitMap: crashBits("", r.Properties)})
+	got := "none"
+	err := s.EachUnit(key.topic, key.id, m.QueueOffset, func(u *Unit) bool {
+		if u.Ext != nil {
+			got = fmt.Sprint(*u.Ext)
+		}
+		return false
+	})
+	if err != nil || got != want {
+		return fmt.Errorf("extension of unit %d is %s (%v), want %s", m.QueueOffset, got, err, want)
 	}
 	return nil
 }
@@ -328,7 +386,7 @@ func hasKey(r *protocol.Message, key string) bool {
 
 // Messages of the random load.
 
-var crashTopics = []string{"T", "Other", scheduleTopic, "%RETRY%" + strings.Repeat("group-", 25), strings.Repeat("L", 127)}
+var crashTopics = []string{"T", "Batches", "Other", scheduleTopic, "%RETRY%" + strings.Repeat("group-", 25), strings.Repeat("L", 127)}
 
 // newMessage makes up a message.
 func (m *model) newMessage(r *rand.Rand) *sent {

@@ -90,6 +90,11 @@ func crashConfig(r *rand.Rand) Config {
 	if r.IntN(2) == 0 {
 		cfg.FlushDiskType = SyncFlush
 	}
+	cfg.MapperFileSizeBatchConsumeQueue = (3 + r.Int64N(40)) * bcqUnitSize
+	if r.IntN(3) == 0 {
+		cfg.EnableConsumeQueueExt, cfg.EnableCalcFilterBitMap = true, true
+		cfg.MappedFileSizeConsumeQueueExt = 100 + r.Int64N(5000)
+	}
 	return cfg
 }
 
@@ -151,10 +156,16 @@ func (c *trial) begin() error {
 	return c.openAgain()
 }
 
+func crashOptions(fsys vfs.FS) Options {
+	return Options{
+		FS: fsys, Host: testHost, Log: slog.New(slog.DiscardHandler), BatchQueue: batchTopic, BitMap: crashBits,
+	}
+}
+
 func (c *trial) open() (err error) {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	fsys := vfs.Inject(c.disk, c.ask)
-	c.s, err = Open(c.cfg, Options{FS: fsys, Host: testHost, Log: slog.New(slog.DiscardHandler)})
+	c.s, err = Open(c.cfg, crashOptions(fsys))
 	return err
 }
 
@@ -183,7 +194,7 @@ func (c *trial) ask(op vfs.Op, path string) error {
 func (c *trial) openAgain() error {
 	before := c.disk.Files()
 	disk := c.disk.Clone()
-	s, err := Open(c.cfg, Options{FS: disk, Host: testHost, Log: slog.New(slog.DiscardHandler)})
+	s, err := Open(c.cfg, crashOptions(disk))
 	if err != nil {
 		return fmt.Errorf("open again: %w", err)
 	}
@@ -286,6 +297,10 @@ func (c *trial) step() {
 
 func (c *trial) append() {
 	m := c.model.newMessage(c.r)
+	if batchTopic(m.Topic) && c.r.IntN(2) == 0 {
+		m.count = 1 + c.r.IntN(20)
+		protocol.MarkInnerBatch(&m.Message, m.count)
+	}
 	before := c.s.Writable()
 	res := c.s.Append(&m.Message)
 	c.noted(m, &res, before)
@@ -463,6 +478,7 @@ func (c *trial) checkCheckpoint() error {
 			trusted = m.PhysicalOffset
 		}
 	}
+	units := map[queueKey]int64{}
 	for _, m := range c.model.log {
 		at := m.PhysicalOffset % size
 		vouched := m.StoreTimestamp < times.physic || m.PhysicalOffset < trusted
@@ -472,9 +488,15 @@ func (c *trial) checkCheckpoint() error {
 		if !m.plain() || m.PhysicalOffset >= trusted {
 			continue
 		}
-		unit, file := m.QueueOffset*cqUnitSize, c.cfg.MappedFileSizeConsumeQueue
-		path := filepath.Join("/store/consumequeue", m.Topic, fmt.Sprint(m.QueueID), fileName(unit/file*file))
-		if !sameRange(durable, seen, path, unit%file, cqUnitSize) {
+		kind, file := simpleQueue, c.cfg.MappedFileSizeConsumeQueue
+		if batchTopic(m.Topic) {
+			kind, file = batchQueue, c.cfg.MapperFileSizeBatchConsumeQueue
+		}
+		key := queueKey{m.Topic, m.QueueID}
+		unit := units[key] * kind.size
+		units[key]++
+		path := filepath.Join("/store", kind.folder, m.Topic, fmt.Sprint(m.QueueID), fileName(unit/file*file))
+		if !sameRange(durable, seen, path, unit%file, kind.size) {
 			return fmt.Errorf("checkpoint says %+v and recovery starts at %d, unit %d of %s at %d is not durable",
 				times, trusted, m.QueueOffset, m.name(), m.PhysicalOffset)
 		}

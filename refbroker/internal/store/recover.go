@@ -74,7 +74,13 @@ func (r *recovery) distrust(phys int64) error {
 		return nil
 	}
 	r.s.times.update(func(t *checkpointTimes) { t.logics = min(t.logics, t.physic) })
-	return r.s.queues.each(func(q *queue) error { return q.cut(phys) })
+	return r.s.queues.each(func(q *queue) error {
+		err := q.cut(phys)
+		if err == nil && q.ext != nil {
+			err = q.ext.follow(q, false)
+		}
+		return err
+	})
 }
 
 // forgetLog takes queues and index of a log that is gone out of the store. Java

@@ -233,7 +233,16 @@ func (u *unitFiles) create(f *cqFile) error {
 	if err != nil {
 		return err
 	}
-	if err := file.Truncate(u.fileSize); err != nil {
+	// There may be a file of that name that nobody knows of: an extension whose
+	// queue a crash took away.
+	have, err := file.Size()
+	if err == nil && have > 0 {
+		err = file.Truncate(0)
+	}
+	if err == nil {
+		err = file.Truncate(u.fileSize)
+	}
+	if err != nil {
 		file.Close()
 		return err
 	}
