@@ -27,8 +27,9 @@ import (
 // of checks (transactioncheck.go).
 //
 // A commit counts at least once. What ended within transactionOpBatchInterval
-// before a kill has no record of it yet: of those, the committed ones are known
-// by their UNIQ_KEY under their own topic, the others are asked for again.
+// before a kill has no record of it yet, and how far the check was is saved from
+// time to time only: of those, what was committed or put back is known by its
+// UNIQ_KEY, the others are asked for again.
 type transactions struct {
 	b       *Broker
 	metrics *timer.Counts

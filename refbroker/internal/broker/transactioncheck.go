@@ -272,7 +272,7 @@ func (c *checkRun) look(at int64) (int64, error) {
 	}
 	c.t.ending.Lock()
 	defer c.t.ending.Unlock()
-	if c.t.endedAt(halfKey{c.queue, at}) || phys < c.t.began && c.t.committedBefore(&m) {
+	if c.t.endedAt(halfKey{c.queue, at}) || phys < c.t.began && c.t.settledBefore(&m) {
 		return at + 1, nil
 	}
 	return c.judge(at, &m)
@@ -286,23 +286,34 @@ func (t *transactions) endedAt(key halfKey) bool {
 	return ok
 }
 
-// committedBefore reports whether a half from before the start was committed,
-// and the record of it lost.
-func (t *transactions) committedBefore(half *protocol.Message) bool {
+// settledBefore reports whether a half from before the start needs nothing any
+// more, although no record says so: it was committed, or put back. Its
+// consequences are found by their unique key.
+func (t *transactions) settledBefore(half *protocol.Message) bool {
 	topic, _ := protocol.Property(half.Properties, protocol.PropRealTopic)
 	uniq, _ := protocol.Property(half.Properties, protocol.PropUniqKey)
 	if uniq == "" {
 		return false
 	}
-	const margin = 3600 * 1000 // clocks of producers are not ours
+	return t.has(topic, uniq, half, func(m *protocol.Message) bool {
+		return m.SysFlag&protocol.SysFlagTransaction == protocol.SysFlagCommit
+	}) || t.has(topicHalf, uniq, half, func(m *protocol.Message) bool {
+		return m.QueueID == half.QueueID && m.PhysicalOffset > half.PhysicalOffset
+	})
+}
+
+// has reports whether a topic has a message with the key of a half that is what
+// follows from it.
+func (t *transactions) has(topic, uniq string, half *protocol.Message, follows func(*protocol.Message) bool) bool {
+	const margin = 2000 // the index knows seconds
 	found := false
-	t.b.store.QueryKeys(topic, uniq, 64, half.BornTimestamp-margin, t.b.now().UnixMilli(), func(record []byte) {
+	t.b.store.QueryKeys(topic, uniq, 64, half.StoreTimestamp-margin, t.b.now().UnixMilli()+margin, func(record []byte) {
 		var m protocol.Message
 		if _, err := protocol.DecodeMessage(record, &m); err != nil || m.Topic != topic {
 			return
 		}
 		id, _ := protocol.Property(m.Properties, protocol.PropUniqKey)
-		found = found || id == uniq && m.SysFlag&protocol.SysFlagTransaction == protocol.SysFlagCommit
+		found = found || id == uniq && follows(&m)
 	})
 	return found
 }
