@@ -215,6 +215,7 @@ func (b *Broker) start() error {
 	}
 	s, err := store.Open(cfg.Config, store.Options{FS: b.fs, Log: b.log, Host: b.storeHost, Slave: b.isSlave(), Arrived: b.arrived, BatchQueue: b.topics.hasBatchQueues,
 		BitMap:   b.filters.bitMap,
+		Expired:  b.expired,
 		Settings: func() *store.Config { return &b.config().Config }, CleanAfter: b.cleanAfter})
 	if err != nil {
 		return err

@@ -140,3 +140,10 @@ func (b *Broker) timerMetrics(r *remoting.Request) {
 	resp.Body = b.timer.Metrics().JSON()
 	r.Reply(resp)
 }
+
+// expired is called when files of the commit log were removed.
+func (b *Broker) expired(minPhysical int64) {
+	if b.timer != nil {
+		b.timer.Expired(minPhysical)
+	}
+}

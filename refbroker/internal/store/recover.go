@@ -318,6 +318,7 @@ func (r *recovery) settle(first int64) error {
 		return err
 	}
 	s.log.storeTime = r.time
+	s.log.wroteTime.Store(r.time)
 	s.log.flushed.Store(r.at)
 	if !r.clean {
 		// What a killed process wrote is in the page cache only.
