@@ -47,7 +47,7 @@ func TestExchangeLater(t *testing.T) {
 			started := time.Now()
 			second.answerChecks()
 			second.checkLater(started)
-			second.checkEnded()
+			second.checkEnded(row.kill && second.java)
 			second.stop(false)
 			if left == 0 {
 				t.Errorf("the first broker left nothing in its timer log of %d messages", waiting)
@@ -184,8 +184,9 @@ func (n *node) checkLater(started time.Time) {
 	}
 }
 
-// checkEnded checks that what the producer committed is there, once.
-func (n *node) checkEnded() {
+// checkEnded checks that what the producer committed is there: once, but a Java
+// broker may ask twice for what another one was about when it was killed.
+func (n *node) checkEnded(twice bool) {
 	n.t.Helper()
 	for end := time.Now().Add(30 * time.Second); n.asksStill() && time.Now().Before(end); {
 		time.Sleep(100 * time.Millisecond)
@@ -195,8 +196,9 @@ func (n *node) checkEnded() {
 		seen[string(m.Body)]++
 	}
 	for i := range endedCount {
-		if want := 1 - i%2; seen[fmt.Sprint("half ", i)] != want {
-			n.t.Errorf("%s broker: half %d was committed %d times, want %d", n, i, seen[fmt.Sprint("half ", i)], want)
+		got, want := seen[fmt.Sprint("half ", i)], 1-i%2
+		if got != want && !(twice && want == 1 && got == 2) {
+			n.t.Errorf("%s broker: half %d was committed %d times, want %d", n, i, got, want)
 		}
 	}
 }
