@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -139,4 +140,39 @@ func (t *timedFS) Create(path string) (vfs.File, error) {
 		return f, err
 	}
 	return timedFile{f, t}, nil
+}
+
+// BenchmarkRoll tells what the append that begins a new file of the log takes,
+// beside the others: the file was made ahead, the sender only changes over.
+func BenchmarkRoll(b *testing.B) {
+	cfg := DefaultConfig()
+	cfg.StorePathRootDir, cfg.MappedFileSizeCommitLog = b.TempDir(), 4<<20
+	s, err := Open(cfg, Options{Host: testHost, Log: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		err = s.Start()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // a benchmark
+	m := benchMessage(0)
+	var rolls, others []float64
+	for range max(b.N, 10_000) {
+		began := time.Now()
+		res := s.Append(m)
+		took := float64(time.Since(began).Nanoseconds()) / 1000
+		if res.Status != PutOK {
+			b.Fatal(res.Status)
+		}
+		if res.PhysicalOffset%cfg.MappedFileSizeCommitLog == 0 {
+			rolls = append(rolls, took)
+		} else {
+			others = append(others, took)
+		}
+	}
+	b.ReportMetric(float64(len(rolls)), "rolls")
+	b.ReportMetric(median(rolls), "roll-p50-µs")
+	b.ReportMetric(slices.Max(rolls), "roll-max-µs")
+	b.ReportMetric(median(others), "other-p50-µs")
+	b.ReportMetric(others[len(others)*999/1000], "other-p99.9-µs")
 }
