@@ -21,6 +21,9 @@ type Config struct {
 	// Further folders of the log, separated by commas, in which no files are made.
 	ReadOnlyCommitLogStorePaths string `conf:"readOnlyCommitLogStorePaths"`
 
+	// The next file is always made ahead. warmMapedFileEnable, which has Java
+	// touch its pages before a sender does, is not here: senders write with
+	// pwrite and never wait for a page of a mapping.
 	MappedFileSizeCommitLog    int64 `conf:"mappedFileSizeCommitLog"`
 	MappedFileSizeConsumeQueue int64 `conf:"mappedFileSizeConsumeQueue"` // rounded up to whole units of 20
 
