@@ -187,7 +187,7 @@ func (l *commitLog) nextFile(base int64) (*logFile, error) {
 			return s.file, nil
 		}
 		if s.err == nil {
-			s.file.release()
+			l.discard(s.file)
 		}
 	}
 	f, err := openLogFile(l.fs, l.paths.dir(base, l.fileSize), base, l.fileSize)
@@ -205,11 +205,20 @@ func (l *commitLog) nextFile(base int64) (*logFile, error) {
 // keepSpare puts a file back that was not needed after all.
 func (l *commitLog) keepSpare(f *logFile) {
 	if l.spare == nil || l.asked {
-		f.release()
+		l.discard(f)
 		return
 	}
 	l.asked = true
 	l.spare <- spareFile{file: f}
+}
+
+// discard deletes a file that nothing was written to: when it is needed after
+// all, it may have to be in another of several folders.
+func (l *commitLog) discard(f *logFile) {
+	f.release()
+	if err := l.fs.Remove(f.path); err != nil {
+		l.log.Warn("commit log file made ahead stays", "err", err)
+	}
 }
 
 // startSpares has the next file made ahead of need until stop is closed.
@@ -266,10 +275,7 @@ func (l *commitLog) dropSpare() {
 	case s := <-l.spare:
 		l.asked = false
 		if s.err == nil {
-			s.file.release()
-			if err := l.fs.Remove(s.file.path); err != nil {
-				l.log.Warn("commit log file made ahead stays", "err", err)
-			}
+			l.discard(s.file)
 		}
 	default:
 	}
