@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -151,7 +152,7 @@ func (l *commitLog) write(f *logFile, b []byte, at int64) error {
 // mend makes zero what a failed write may have left at an offset, and that
 // durable: a loss of power must not mix it with the record that comes there.
 func (l *commitLog) mend(f *logFile, at int64) error {
-	if err := f.file.PunchHole(at-f.base, min(l.torn, f.end()-at)); err != nil {
+	if err := blank(f.file, at-f.base, min(l.torn, f.end()-at)); err != nil {
 		return fmt.Errorf("clear what a failed write left in the commit log: %w", err)
 	}
 	if err := f.file.Sync(); err != nil {
@@ -160,6 +161,23 @@ func (l *commitLog) mend(f *logFile, at int64) error {
 		return err
 	}
 	l.torn = 0
+	return nil
+}
+
+// blank makes a range read as zeros, if need be by writing them: a message
+// that was refused must not come back with the next start.
+func blank(f vfs.File, off, n int64) error {
+	err := f.PunchHole(off, n)
+	if err == nil {
+		return nil
+	}
+	for n > 0 {
+		k := min(n, int64(len(zeros)))
+		if _, e := f.WriteAt(zeros[:k], off); e != nil {
+			return errors.Join(err, e)
+		}
+		off, n = off+k, n-k
+	}
 	return nil
 }
 
