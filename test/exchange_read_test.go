@@ -75,14 +75,31 @@ func (n *node) read() *contents {
 // readQueue pulls all messages of a queue.
 func (n *node) readQueue(topic string, queue int32, extent protocol.TopicOffset) (all []record) {
 	n.t.Helper()
+	n.pull(topic, queue, extent, "*", func(m *protocol.Message, b []byte) {
+		if present, ok := protocol.VerifyMessageCRC(b); present != n.all || n.all && !ok {
+			n.t.Errorf("%s broker: %s/%d@%d: property checksum: present=%v, right=%v", n, topic, queue, m.QueueOffset, present, ok)
+		}
+		all = append(all, record{Message: *m, Bytes: crc32.ChecksumIEEE(b)})
+	})
+	n.readUnits(all, topic, queue, extent)
+	return all
+}
+
+// pull pulls the messages of a queue that have one of the tags, and calls f
+// with each and its record.
+func (n *node) pull(topic string, queue int32, extent protocol.TopicOffset, tags string, f func(*protocol.Message, []byte)) {
+	n.t.Helper()
 	for at := extent.MinOffset; at < extent.MaxOffset; {
-		resp := n.ok(&protocol.Command{Code: protocol.CodePullMessage, Header: &protocol.PullMessageHeader{
+		resp, err := n.call(&protocol.Command{Code: protocol.CodePullMessage, Header: &protocol.PullMessageHeader{
 			ConsumerGroup: "TOOLS_CONSUMER", Topic: topic, QueueID: queue, QueueOffset: at, MaxMsgNums: 32,
-			SysFlag: protocol.PullSubscription, Subscription: "*", ExpressionType: protocol.ExpressionTag,
+			SysFlag: protocol.PullSubscription, Subscription: tags, ExpressionType: protocol.ExpressionTag,
 		}})
+		if err != nil {
+			n.t.Fatal(err)
+		}
 		var h protocol.PullMessageResponse
-		if err := h.Decode(resp.Fields); err != nil {
-			n.t.Fatalf("%s broker, pull of %s/%d: %v", n, topic, queue, err)
+		if err := h.Decode(resp.Fields); err != nil || resp.Code != protocol.RespSuccess && resp.Code != protocol.RespPullRetryImmediately {
+			n.t.Fatalf("%s broker, pull of %s/%d from %d: code %d, %s %v", n, topic, queue, at, resp.Code, resp.Remark, err)
 		}
 		for b := resp.Body; len(b) > 0; {
 			var m protocol.Message
@@ -90,10 +107,7 @@ func (n *node) readQueue(topic string, queue int32, extent protocol.TopicOffset)
 			if err != nil {
 				n.t.Fatalf("%s broker, pull of %s/%d from %d: %v", n, topic, queue, at, err)
 			}
-			if present, ok := protocol.VerifyMessageCRC(b[:size]); present != n.all || n.all && !ok {
-				n.t.Errorf("%s broker: %s/%d@%d: property checksum: present=%v, right=%v", n, topic, queue, m.QueueOffset, present, ok)
-			}
-			all = append(all, record{Message: m, Bytes: crc32.ChecksumIEEE(b[:size])})
+			f(&m, b[:size])
 			b = b[size:]
 		}
 		if h.NextBeginOffset <= at {
@@ -101,8 +115,25 @@ func (n *node) readQueue(topic string, queue int32, extent protocol.TopicOffset)
 		}
 		at = h.NextBeginOffset
 	}
-	n.readUnits(all, topic, queue, extent)
-	return all
+}
+
+// checkTags pulls a queue by tags: the broker goes by the codes in the units
+// and by codes that it makes of the tags itself.
+func (n *node) checkTags(queue []record, complain func(string, ...any)) {
+	n.t.Helper()
+	wanted := []string{"TagA", "标签", "TagR"}
+	var want, got []int64
+	for i := range queue {
+		if tag, _ := protocol.Property(queue[i].Properties, protocol.PropTags); slices.Contains(wanted, tag) {
+			want = append(want, queue[i].QueueOffset)
+		}
+	}
+	first, last := &queue[0], &queue[len(queue)-1]
+	extent := protocol.TopicOffset{MinOffset: first.QueueOffset, MaxOffset: last.QueueOffset + 1}
+	n.pull(first.Topic, first.QueueID, extent, strings.Join(wanted, " || "), func(m *protocol.Message, _ []byte) { got = append(got, m.QueueOffset) })
+	if !slices.Equal(got, want) {
+		complain("%s/%d by tags %v: messages at %v, want %v", first.Topic, first.QueueID, wanted, got, want)
+	}
 }
 
 // readUnits notes the tags codes of a queue's units.
@@ -151,7 +182,10 @@ func (n *node) crossCheck(c *contents) {
 		c.Complaints = append(c.Complaints, fmt.Sprintf(format, args...))
 	}
 	var wg sync.WaitGroup
-	for _, all := range c.Queues {
+	for name, all := range c.Queues {
+		if topic, _, _ := strings.Cut(name, "/"); topic == plainTopic {
+			n.checkTags(all, complain)
+		}
 		wg.Go(func() {
 			for i := range all {
 				n.checkRecord(&all[i], all, complain)
