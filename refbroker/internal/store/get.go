@@ -99,10 +99,19 @@ func (g *getter) readUnits(n, stop int64) {
 		}
 		for i := range int64(k) {
 			if !g.unit(g.cq.kind.decode(buf[i*size:], n+i)) {
+				g.stopAt(n + i)
 				return
 			}
 		}
 		n += int64(k)
+	}
+	g.stopAt(n)
+}
+
+// stopAt notes where the next Get is likely to begin, for locate.
+func (g *getter) stopAt(n int64) {
+	if g.cq.kind.batch {
+		g.cq.stopped.Store(n)
 	}
 }
 

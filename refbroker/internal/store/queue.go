@@ -30,6 +30,7 @@ type queue struct {
 	ext      *extension   // nil without enableConsumeQueueExt
 	end      atomic.Int64 // behind the last unit
 	min, max atomic.Int64 // offsets of the first message, and behind the last
+	stopped  atomic.Int64 // of a batch queue: where a reader went no further, and may go on
 
 	// Of dispatch:
 	maxPhys int64  // end of the last record that has a unit
@@ -230,6 +231,11 @@ func (q *queue) bisect(lo, hi int64, pass func(unit) bool) (int64, error) {
 func (q *queue) locate(offset int64) (int64, error) {
 	if !q.kind.batch {
 		return offset, nil
+	}
+	if n := q.stopped.Load(); n >= q.firstUnit() && n < q.end.Load() {
+		if u, err := q.unit(n); err == nil && u.base <= offset && offset < u.after() {
+			return n, nil
+		}
 	}
 	n, _, err := q.search(func(u unit) bool { return u.after() > offset })
 	return n, err
