@@ -232,6 +232,11 @@ func (d *dispatcher) enqueue(ctx context.Context, m *protocol.Message, q *queue,
 
 // put gives a unit to a queue, and notes that there is something new.
 func (d *dispatcher) put(ctx context.Context, m *protocol.Message, q *queue, u unit, ext *ExtUnit) error {
+	if q.restarts(u) {
+		d.logger.Error("a queue begins again at offset 0 and its units so far are dropped: "+
+			"its topic was deleted and made again, or the record is damaged",
+			"topic", q.topic, "queue", q.id, "messages", q.max.Load(), "record", u.phys)
+	}
 	added, err := q.add(u, ext)
 	if err != nil {
 		added, err = d.insistUnit(ctx, err, q, u, ext)

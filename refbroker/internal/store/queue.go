@@ -265,16 +265,15 @@ func (q *queue) unit(n int64) (unit, error) {
 // Another offset than the next one is kept in its order, as in Java. With ext
 // nil the unit gets no extension.
 func (q *queue) add(u unit, ext *ExtUnit) (bool, error) {
-	if u.end() <= q.maxPhys || u.phys < q.since {
+	if !q.isNew(u) {
 		return false, nil
 	}
-	have := q.end.Load() + int64(len(q.pending))/q.unitSize
 	switch {
-	case have == 0 && u.base > 0 && u.base < maxQueueOffset:
+	case q.units() == 0 && u.base > 0 && u.base < maxQueueOffset:
 		if err := q.startAt(u.base); err != nil {
 			return false, err
 		}
-	case have > 0 && u.base == 0:
+	case q.restarts(u):
 		if err := q.truncate(0); err != nil {
 			return false, err
 		}
@@ -291,6 +290,15 @@ func (q *queue) add(u unit, ext *ExtUnit) (bool, error) {
 	}
 	return true, nil
 }
+
+// isNew reports whether the queue does not have a unit yet, and has to have it.
+func (q *queue) isNew(u unit) bool { return u.end() > q.maxPhys && u.phys >= q.since }
+
+// units is the end of the queue once the pending units are written.
+func (q *queue) units() int64 { return q.end.Load() + int64(len(q.pending))/q.unitSize }
+
+// restarts reports whether a unit will take the place of all that the queue has.
+func (q *queue) restarts(u unit) bool { return q.isNew(u) && u.base == 0 && q.units() > 0 }
 
 // startAt makes an empty queue start at an offset: in a simple queue the units
 // before it in its file are blank ones.
