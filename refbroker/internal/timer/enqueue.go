@@ -138,7 +138,7 @@ func (t *Timer) note(phys int64, size int32) error {
 const neverEnqueued = 1<<63 - 1
 
 // errSlotPending says that the slot of a time has an older time that is not
-// delivered yet, after days without a broker.
+// delivered yet, or not durably, after days without a broker.
 var errSlotPending = errors.New("the slot is not delivered yet for the time fourteen days before")
 
 // chain adds a message to the slot of its time, if that is not past.
@@ -157,7 +157,7 @@ func (t *Timer) chain(c *call, phys int64, size int32) (late bool, err error) {
 	if c.deleteKey != "" {
 		u.magic |= magicDelete
 	}
-	if t.wheel.taken(at, t.readTime) {
+	if t.wheel.taken(at, t.checkpoint.LastReadTimeMs) {
 		return false, errSlotPending
 	}
 	s, _ := t.wheel.get(at)

@@ -189,17 +189,27 @@ func (l *unitLog) syncFrom(pos int64) func() error {
 	}
 }
 
-// cut ends the log at a position. What stood behind it is zeroed, so that it
-// cannot come back after another crash.
+// cut ends the log at a position. What stood behind it is zeroed, durably: else
+// it could come back after another crash, behind units that are written now.
 func (l *unitLog) cut(pos int64) error {
+	dropped := l.torn
 	for n := len(l.files); n > 0 && l.files[n-1].base >= pos && l.files[n-1].base > l.files[0].base; n = len(l.files) {
 		if err := l.drop(n - 1); err != nil {
 			return err
 		}
+		dropped = true
 	}
 	if f := l.find(pos); f != nil {
 		if err := f.file.PunchHole(pos-f.base, l.fileSize-(pos-f.base)); err != nil {
 			return fmt.Errorf("cut the timer log: %w", err)
+		}
+		if err := f.file.Sync(); err != nil {
+			return fmt.Errorf("flush the cut timer log: %w", err)
+		}
+	}
+	if dropped {
+		if err := l.fs.SyncDir(l.dir); err != nil {
+			return fmt.Errorf("flush the folder of the timer log: %w", err)
 		}
 	}
 	l.wrote = pos

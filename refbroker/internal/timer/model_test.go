@@ -1,6 +1,7 @@
 package timer
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -223,10 +224,13 @@ func (w *world) down() {
 // settle lets time pass until nothing waits.
 func (w *world) settle() {
 	for range 400 {
-		if n, err := w.timer.enqueue(); err != nil && n == 0 {
-			w.now++
+		if _, err := w.timer.enqueue(); err != nil && !errors.Is(err, errSlotPending) {
+			w.t.Fatal(err)
 		}
 		if _, err := w.timer.dequeue(); err != nil {
+			w.t.Fatal(err)
+		}
+		if err := w.timer.flush(false); err != nil {
 			w.t.Fatal(err)
 		}
 		w.now += 1000
