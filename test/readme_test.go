@@ -17,12 +17,12 @@ func readFile(t *testing.T, name string) string {
 	return string(text)
 }
 
-var linkForm = regexp.MustCompile(`\]\(([^)#:]+)\)|src="([^":]+)"`)
+var linkForm = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)|src="([^":]+)"`)
 
 // What a page points to is there.
 func TestLinks(t *testing.T) {
 	t.Parallel()
-	for _, page := range []string{"README.md", "docs/design.md", "docs/workloads.md"} {
+	for _, page := range []string{"README.md", "docs/design.md", "docs/workloads.md", "docs/measurements.md"} {
 		for _, m := range linkForm.FindAllStringSubmatch(readFile(t, page), -1) {
 			target := filepath.Join(filepath.Dir(page), m[1]+m[2])
 			if _, err := os.Stat(filepath.Join(root(t), target)); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -69,10 +70,12 @@ func (l *line) note() string {
 	}
 	for _, name := range []string{"go", "java"} {
 		var refused int64
-		said := ""
+		said, off := "", math.Inf(1)
 		for _, s := range l.samples[name] {
 			refused += s.refused
-			said = s.note
+			if d := math.Abs(s.value - l.value(name)); d < off || s.note != "" && said == "" {
+				said, off = s.note, d // of the turn that the table shows
+			}
 		}
 		if refused > 0 {
 			notes = append(notes, fmt.Sprintf("%s refused %d", name, refused))
@@ -151,7 +154,9 @@ func printTable(w io.Writer, o options, lines []line) {
 	if o.others > quiet*float64(runtime.NumCPU()) {
 		fmt.Fprintf(w, "The machine was not quiet: a load of %.1f on %d processors before the first turn.\n", o.others, runtime.NumCPU())
 	}
-	fmt.Fprintf(w, "The Java broker (heap 2 GiB) was under load for %s first, because of its JIT; recovery, boot and memory are of fresh processes.\n", o.warm)
+	if o.java {
+		fmt.Fprintf(w, "The Java broker (heap 2 GiB) was under load for %s first, because of its JIT; recovery, boot and memory are of fresh processes.\n", o.warm)
+	}
 	fmt.Fprint(w, "Limit: for SYNC_FLUSH a bare loop of pwrite and fdatasync, each with all that is in flight; for ASYNC_FLUSH a server that only answers.\n\n")
 	if o.markdown {
 		printMarkdown(w, rows)
