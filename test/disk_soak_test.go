@@ -41,6 +41,11 @@ func TestSoakFullDisk(t *testing.T) {
 		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", f.dir).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
+		t.Cleanup(func() {
+			if out, err := exec.Command("umount", "-l", f.dir).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
 		n := f.start(java)
 		if resp := n.sendOnce("x"); resp.Code != protocol.RespSuccess {
 			t.Fatalf("%s: code %d, %s", n, resp.Code, resp.Remark)

@@ -52,12 +52,13 @@ type cutting struct {
 
 // surveyCut finds what is not zero behind the end of the log, and the records in it.
 func (r *recovery) surveyCut() cutting {
+	r.s.progress.begin("looking behind the end of the log", "byte", max(r.s.log.fileEnd()-r.at, 0))
 	c := cutting{end: r.at}
 	for _, f := range *r.s.log.files.Load() {
 		if f.end() <= r.at {
 			continue
 		}
-		r.speak()
+		r.s.progress.set(max(f.base-r.at, 0))
 		part := cutPart{file: f, begin: max(r.at-f.base, 0)}
 		if part.from, part.to = usedRange(f, part.begin); part.from < part.to {
 			c.parts = append(c.parts, part)
@@ -189,7 +190,6 @@ func (r *recovery) copyCut(c *cutting, dir string) error {
 		if err := copyRange(fsys, to, part.file.data[part.from:part.to]); err != nil {
 			return err
 		}
-		r.speak()
 	}
 	for _, d := range []string{log, dir, filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))} {
 		if err := fsys.SyncDir(d); err != nil {

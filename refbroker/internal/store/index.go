@@ -24,6 +24,7 @@ type index struct {
 	dir          string
 	slots, limit int
 	failed       func(error) // a sync failed
+	progress     *progress   // of recovery
 
 	// Of dispatch:
 	from int64 // records before it are in the index

@@ -89,8 +89,9 @@ type indexFile struct {
 	slots int32 // in the file
 	limit int32 // count of a full file
 
-	damaged bool // the header that was read cannot be right
-	gone    bool // deleted; guarded by mu
+	progress *progress // of rebuild, if anybody wants to know
+	damaged  bool      // the header that was read cannot be right
+	gone     bool      // deleted; guarded by mu
 
 	mu      sync.RWMutex
 	header  indexHeader

@@ -40,7 +40,7 @@ func (f *indexFile) consistent() bool {
 	if f.header.count > checkedEntries {
 		return true
 	}
-	made := indexFile{file: f.file, slots: f.slots, limit: f.limit}
+	made := indexFile{progress: f.progress, file: f.file, slots: f.slots, limit: f.limit}
 	read := indexFile{file: f.file, slots: f.slots}
 	if _, err := made.rebuild(1<<62, false); err != nil || read.openForWriting() != nil {
 		return true // resume will say it
@@ -80,6 +80,7 @@ func (x *index) resume(log *commitLog) error {
 func (x *index) repair(log *commitLog) error {
 	for x.last() != nil {
 		last := x.last()
+		last.progress = x.progress
 		if _, err := last.rebuild(log.fileEnd(), true); err != nil {
 			return fmt.Errorf("repair index: %w", err)
 		}
@@ -166,6 +167,9 @@ func (f *indexFile) rebuild(end int64, again bool) (int64, error) {
 		b := buf[:min(len(buf), int(f.limit-f.header.count)*indexEntrySize)]
 		if err := readFull(f.file, b, f.entryOffset(f.header.count)); err != nil {
 			return 0, err
+		}
+		if f.progress != nil {
+			f.progress.set(int64(f.header.count))
 		}
 		for len(b) > 0 {
 			e := entryAt(b)

@@ -3,8 +3,11 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -46,6 +49,7 @@ func (q *queue) findEnd(from int64, clean bool) (int64, error) {
 	}
 	if was > end {
 		q.damage = &queueDamage{end, was}
+		return end, nil // repairQueues truncates
 	}
 	return end, q.unitFiles.truncate(end)
 }
@@ -178,25 +182,55 @@ func (l *commitLog) fileEnd() int64 {
 
 // repairQueues prepares damaged queues for being made again from the log, and
 // returns the physical offset from which that has to begin.
+//
+// A crash in the middle of it must not make the next recovery believe that
+// nothing is missing: it is made to go through the whole log first.
 func (r *recovery) repairQueues() (int64, error) {
 	from := int64(math.MaxInt64)
-	begin := r.s.log.min()
-	err := r.s.queues.each(func(q *queue) error {
-		if q.damage == nil {
-			return nil
+	var damaged []*queue
+	for _, q := range r.s.queues.all() {
+		if q.damage != nil {
+			damaged = append(damaged, q)
+			from = min(from, q.maxPhys)
+			r.s.logger.Warn("consume queue is damaged, its units from there on are made again from the log", q.damaged()...)
 		}
-		at := q.damage.at * q.unitSize
-		r.s.logger.Warn("consume queue is damaged, its units from there on are made again from the log",
-			"file", filepath.Join(q.dir, fileName(at/q.fileSize*q.fileSize)), "offset", at%q.fileSize,
-			"topic", q.topic, "queue", q.id, "unit", q.damage.at, "unitsBehind", q.damage.was-q.damage.at)
-		from = min(from, q.maxPhys)
-		if q.maxPhys > begin {
-			return nil
+	}
+	if len(damaged) == 0 {
+		return from, nil
+	}
+	r.s.times.update(func(t *checkpointTimes) { t.logics = 0 })
+	if err := errors.Join(r.markCrashed(), r.s.times.write()); err != nil {
+		return 0, err
+	}
+	for _, q := range damaged {
+		end := q.end.Load()
+		if q.maxPhys <= r.s.log.min() {
+			end, q.maxPhys = 0, 0 // the log says where it starts now
 		}
-		q.maxPhys = 0
-		return q.truncate(0) // the log says where it starts now
-	})
-	return from, err
+		if err := q.truncate(end); err != nil {
+			return 0, err
+		}
+	}
+	return from, nil
+}
+
+// damaged says where a queue is damaged.
+func (q *queue) damaged() []any {
+	at := q.damage.at * q.unitSize
+	return []any{"file", filepath.Join(q.dir, fileName(at/q.fileSize*q.fileSize)), "offset", at % q.fileSize,
+		"topic", q.topic, "queue", q.id, "unit", q.damage.at, "unitsBehind", q.damage.was - q.damage.at}
+}
+
+// markCrashed has the next recovery be one after a crash if this one does not
+// come to its end.
+func (r *recovery) markCrashed() error {
+	if !r.clean {
+		return nil
+	}
+	if err := vfs.WriteFile(r.s.fs, r.s.path("abort"), []byte(strconv.Itoa(os.Getpid())), true); err != nil {
+		return err
+	}
+	return r.s.fs.SyncDir(r.s.cfg.StorePathRootDir)
 }
 
 // place gives a damaged queue that the log has no record of the end that it had,

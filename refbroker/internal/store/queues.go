@@ -23,12 +23,13 @@ type queueKey struct {
 
 // queueTable holds all queues. Files of a queue come with its first message.
 type queueTable struct {
-	fs     vfs.FS
-	cfg    *Config
-	log    *commitLog
-	batch  func(topic string) bool // nil: no topic has batch queues
-	opened *openFiles
-	failed func(error) // a sync failed
+	fs       vfs.FS
+	cfg      *Config
+	log      *commitLog
+	progress *progress
+	batch    func(topic string) bool // nil: no topic has batch queues
+	opened   *openFiles
+	failed   func(error) // a sync failed
 
 	mu      sync.RWMutex
 	queues  map[queueKey]*queue
@@ -120,7 +121,12 @@ func (t *queueTable) load(clean bool) error {
 	if t.cfg.RecoverConcurrently {
 		workers = max(t.cfg.RecoverThreadPoolNums, 1)
 	}
-	if err := forAll(workers, queues, func(q *queue) error { return q.load(clean) }); err != nil {
+	t.progress.begin("loading consume queues", "queues", int64(len(queues)))
+	load := func(q *queue) error {
+		defer t.progress.add(1)
+		return q.load(clean)
+	}
+	if err := forAll(workers, queues, load); err != nil {
 		return fmt.Errorf("load consume queues: %w", err)
 	}
 	return nil

@@ -24,12 +24,13 @@ type recovery struct {
 	s        *Store
 	clean    bool
 	at       int64 // next record
+	from     int64 // the first one
+	vouched  int64 // records stored before it, in ms, are durable with their units
 	dispatch int64 // records before it are not dispatched
 	last     int64 // start of the last record
 	time     int64 // its store time
 	records  int64
 	touched  int64 // the log before it can be read, from the last record on
-	spoke    time.Time
 	aside    map[*logFile]string // files that are cut, and where they go
 }
 
@@ -39,12 +40,13 @@ func (s *Store) recover(clean bool) error {
 		return nil
 	}
 	began := time.Now()
-	r := &recovery{s: s, clean: clean, spoke: began, aside: map[*logFile]string{}}
+	r := &recovery{s: s, clean: clean, aside: map[*logFile]string{}}
 	trusted, first, err := r.begin()
 	if err != nil {
 		return err
 	}
-	r.at = first.base
+	r.at, r.from = first.base, first.base
+	r.goThrough(r.from)
 	if err := r.distrust(trusted.base); err != nil {
 		return err
 	}
@@ -59,7 +61,8 @@ func (s *Store) recover(clean bool) error {
 		return err
 	}
 	if took := time.Since(began); took > time.Second || !clean {
-		s.logger.Info("store recovered", "clean", clean, "end", r.at, "records", r.records, "took", took)
+		rate := float64(r.at-r.from) / 1e9 / max(took.Seconds(), 1e-6)
+		s.logger.Info("store recovered", "clean", clean, "end", r.at, "records", r.records, "took", took, "GB/s", math.Round(100*rate)/100)
 	}
 	return nil
 }
@@ -94,10 +97,16 @@ func (s *Store) forgetLog() error {
 
 // begin finds out what queues and index have, and what they need.
 func (r *recovery) begin() (trusted, first *logFile, _ error) {
+	r.s.checkCheckpoint()
+	r.vouched = r.s.times.times.start()
 	queueEnd := r.s.queues.maxPhys()
 	needed, err := r.repairQueues()
 	if err != nil {
 		return nil, nil, fmt.Errorf("repair consume queues: %w", err)
+	}
+	if r.s.index != nil {
+		r.s.index.progress = r.s.progress
+		r.s.progress.begin("checking the index", "entries", int64(r.s.index.limit))
 	}
 	indexNeeds, err := r.prepareIndex()
 	if err != nil {
@@ -109,6 +118,23 @@ func (r *recovery) begin() (trusted, first *logFile, _ error) {
 	}
 	trusted, first = r.start(queueEnd, needed)
 	return trusted, first, nil
+}
+
+// checkpointSlack is how far ahead of the clock a checkpoint may be.
+const checkpointSlack = time.Hour
+
+// checkCheckpoint takes no notice of times that have not come: they would vouch
+// for everything.
+func (s *Store) checkCheckpoint() {
+	latest := time.Now().Add(checkpointSlack).UnixMilli()
+	s.times.update(func(t *checkpointTimes) {
+		for _, v := range []*int64{&t.physic, &t.logics, &t.index} {
+			if *v < 0 || *v > latest {
+				s.logger.Warn("a time in the checkpoint is not believed, more of the log is gone through", "file", s.path("checkpoint"), "time", timeText(*v))
+				*v = 0
+			}
+		}
+	})
 }
 
 // prepareIndex finds out which records the index already has, and returns the
@@ -124,11 +150,14 @@ func (r *recovery) prepareIndex() (int64, error) {
 	case r.clean && x.sound(r.s.log):
 		return math.MaxInt64, x.resume(r.s.log)
 	}
-	do := func() error { return x.repair(r.s.log) }
-	if r.clean {
-		do = x.remake
+	if !r.clean {
+		err := x.repair(r.s.log)
+		return x.from, err
 	}
-	err := do()
+	if err := r.markCrashed(); err != nil {
+		return 0, err
+	}
+	err := x.remake()
 	return x.from, err
 }
 
@@ -155,7 +184,7 @@ func (r *recovery) vouchedFor(f *logFile) bool {
 	if err == nil {
 		_, err = protocol.DecodeMessage(f.data, &m)
 	}
-	return err == nil && m.StoreTimestamp != 0 && m.StoreTimestamp <= r.s.times.times.start()
+	return err == nil && m.StoreTimestamp != 0 && m.StoreTimestamp <= r.vouched
 }
 
 // scan goes through the records up to the first thing that is none.
@@ -224,7 +253,7 @@ func (r *recovery) record(b []byte) (bool, error) {
 	r.at += int64(size)
 	r.records++
 	if r.records%roundMessages == 0 {
-		r.speak()
+		r.speak(r.from)
 		return true, r.flush()
 	}
 	return true, nil
@@ -234,7 +263,7 @@ func (r *recovery) record(b []byte) (bool, error) {
 // one that belongs there, and returns its size.
 func (r *recovery) decode(b []byte, m *protocol.Message) int {
 	size, err := protocol.DecodeMessage(b, m)
-	if err != nil || m.PhysicalOffset != r.at {
+	if err != nil || m.PhysicalOffset != r.at || !folderName(m.Topic) {
 		return 0
 	}
 	if r.s.cfg.CheckCRCOnRecover && !r.s.cfg.intact(b[:size], m) {
@@ -300,13 +329,12 @@ func (r *recovery) dispatchOne(m *protocol.Message) error {
 	return nil
 }
 
-func (r *recovery) speak() {
-	if time.Since(r.spoke) > time.Second {
-		r.spoke = time.Now()
-		end := (*r.s.log.files.Load())[len(*r.s.log.files.Load())-1].end()
-		r.s.logger.Info("recovering the store", "at", r.at, "atMost", end, "records", r.records)
-	}
+// goThrough begins the part of the work that goes through the log.
+func (r *recovery) goThrough(from int64) {
+	r.s.progress.begin("going through the log", "byte", r.s.log.fileEnd()-from)
 }
+
+func (r *recovery) speak(from int64) { r.s.progress.set(r.at - from) }
 
 // settle makes r.at the end of everything.
 func (r *recovery) settle(first int64) error {

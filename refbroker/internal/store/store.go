@@ -84,6 +84,7 @@ type Store struct {
 
 	complained atomic.Int64 // when a failed append was logged last, ms
 
+	progress   *progress    // of Open
 	opened     int64        // end of the log when it was opened
 	unreadable atomic.Int64 // messages that a reader had to leave out
 	missed     atomic.Int64 // when that was logged last, ms
@@ -106,7 +107,7 @@ func Open(cfg Config, opt Options) (*Store, error) {
 	if err := s.takeLock(); err != nil {
 		return nil, err
 	}
-	s.clean = newCleaner(s, opt)
+	s.clean, s.progress = newCleaner(s, opt), newProgress(s.logger)
 	s.build(&opt)
 	if err := s.load(); err != nil {
 		err = fmt.Errorf("open store %s: %w", cfg.StorePathRootDir, err)
@@ -176,7 +177,7 @@ func (s *Store) build(opt *Options) {
 	}
 	s.queues = newQueueTable(&s.cfg, s.fs, opt.BatchQueue)
 	s.queues.failed = s.fail
-	s.queues.log = s.log
+	s.queues.log, s.queues.progress = s.log, s.progress
 	levels, _ := ParseDelayLevels(s.cfg.MessageDelayLevel)
 	if s.cfg.MessageIndexEnable {
 		s.index = newIndex(&s.cfg, s.fs, s.logger)
