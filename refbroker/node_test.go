@@ -85,7 +85,7 @@ func namesrvConf(t *testing.T, more ...string) string {
 // brokerConf is Java's conf/2m-noslave/broker-a.properties with what keeps a test to itself.
 func brokerConf(t *testing.T, more ...string) string {
 	return write(t, "broker-a.properties", append([]string{
-		"brokerClusterName=DefaultCluster", "brokerName=broker-a", "brokerId=0", "deleteWhen=04", "fileReservedTime=48",
+		"brokerClusterName=DefaultCluster", "brokerName=broker-a", "brokerId=0", "deleteWhen=04", "fileReservedTime=48", "haSendHeartbeatInterval=5000",
 		"brokerRole=ASYNC_MASTER", "flushDiskType=ASYNC_FLUSH",
 		"listenPort=0", "bindAddress=127.0.0.1", "brokerIP1=127.0.0.1", "brokerIP2=127.0.0.1",
 		"storePathRootDir=" + t.TempDir(), "mappedFileSizeCommitLog=1048576", "maxHashSlotNum=100", "maxIndexNum=400",
@@ -103,7 +103,7 @@ func TestNodes(t *testing.T) {
 	if !regexp.MustCompile(want).MatchString(b.ready) {
 		t.Errorf("broker says %q", b.ready)
 	}
-	if !strings.Contains(b.stderr.String(), "key=deleteWhen") {
+	if !strings.Contains(b.stderr.String(), "key=haSendHeartbeatInterval") {
 		t.Errorf("no word of a setting that is not honoured: %s", b.stderr)
 	}
 	client := remoting.NewClient(remoting.ClientOptions{})

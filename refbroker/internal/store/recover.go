@@ -30,7 +30,7 @@ type recovery struct {
 	last     int64 // start of the last record
 	time     int64 // its store time
 	records  int64
-	touched  int64 // the log before it can be read, from the last record on
+	touched  int64               // the log before it can be read, from the last record on
 	aside    map[*logFile]string // files that are cut, and where they go
 }
 
