@@ -283,6 +283,8 @@ func (w *world) check() {
 	}
 }
 
+const crashSeeds uint64 = 100 // soak_test.go has more
+
 // TestCrashes lets timers be killed and machines crash at any moment, for many
 // seeds. In the end every message that the commit log kept is delivered, once
 // and not early: as long as the index is whole, no kill makes anything double.

@@ -2,4 +2,18 @@
 
 package timer
 
-const crashSeeds uint64 = 5000
+import (
+	"fmt"
+	"testing"
+)
+
+// TestSoakCrashes is TestCrashes with many more seeds.
+func TestSoakCrashes(t *testing.T) {
+	const seeds = 5000
+	for seed := crashSeeds; seed < crashSeeds+seeds; seed++ {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			t.Parallel()
+			run(t, seed)
+		})
+	}
+}
