@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -142,5 +143,54 @@ func TestPoolOfBuffersEmpty(t *testing.T) {
 	}
 	if resp.Code != 2 || resp.Remark != "[REJECTREQUEST]system busy, start flow control for a while" {
 		t.Errorf("code %d %q", resp.Code, resp.Remark)
+	}
+}
+
+// TestPipelinedSendsShareAWrite: what came in one read leaves in one write.
+func TestPipelinedSendsShareAWrite(t *testing.T) {
+	t.Parallel()
+	var writes atomic.Int64
+	b, err := New(testConfig(t.TempDir()), testLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.fs = vfs.Inject(vfs.OS, func(op vfs.Op, path string) error {
+		if op == vfs.OpWrite && strings.Contains(path, "commitlog") {
+			writes.Add(1)
+		}
+		return nil
+	})
+	if err := b.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &peer{t: t, b: b, c: remoting.NewClient(remoting.ClientOptions{Timeout: 5 * time.Second})}
+	t.Cleanup(p.close)
+	p.send("T", 0, "first", "")
+	const n = 10
+	var frames []byte
+	for i := range n {
+		frames, err = protocol.AppendCommand(frames, &protocol.Command{
+			Code: protocol.CodeSendMessageV2, Opaque: int32(i), Header: sendHeader("T", 0, ""), Body: fmt.Append(nil, "m", i),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	nc, err := net.Dial("tcp", b.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close() //nolint:errcheck // the test is over
+	before := writes.Load()
+	if _, err := nc.Write(frames); err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range p.pullAll("T", 0, n+1)[1:] {
+		if want := fmt.Sprint("m", i); string(m.Body) != want {
+			t.Errorf("message %d is %s", i, m.Body)
+		}
+	}
+	if took := writes.Load() - before; took >= n/2 {
+		t.Errorf("%d writes for %d messages that came together", took, n)
 	}
 }
