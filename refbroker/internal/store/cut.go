@@ -51,7 +51,7 @@ type cutting struct {
 }
 
 // surveyCut finds what is not zero behind the end of the log, and the records in it.
-func (r *recovery) surveyCut() cutting {
+func (r *recovery) surveyCut() (cutting, error) {
 	r.s.progress.begin("looking behind the end of the log", "byte", max(r.s.log.fileEnd()-r.at, 0))
 	c := cutting{end: r.at}
 	for _, f := range *r.s.log.files.Load() {
@@ -60,21 +60,32 @@ func (r *recovery) surveyCut() cutting {
 		}
 		r.s.progress.set(max(f.base-r.at, 0))
 		part := cutPart{file: f, begin: max(r.at-f.base, 0)}
-		if part.from, part.to = usedRange(f, part.begin); part.from < part.to {
+		var err error
+		if part.from, part.to, err = usedRange(f, part.begin); err != nil {
+			return c, err
+		}
+		if part.from < part.to {
 			c.parts = append(c.parts, part)
 			c.bytes += part.to - part.from
 			c.count(part)
 		}
 	}
-	return c
+	return c, nil
 }
 
 // usedRange returns from where to where a file has anything but zeros.
-func usedRange(f *logFile, at int64) (from, to int64) {
-	const step = 4 << 10
+func usedRange(f *logFile, at int64) (from, to int64, _ error) {
+	const step, ahead = 4 << 10, 1 << 20
+	touched := at
 	zeros := make([]byte, step)
 	for at = vfs.NextData(f.file, at, f.size); at < f.size; {
-		chunk := f.data[at:min(at+step, f.size)]
+		if at >= touched {
+			touched = min(at+ahead, f.size)
+			if err := f.touch(f.base+at, f.base+touched); err != nil {
+				return 0, 0, err
+			}
+		}
+		chunk := f.data[at:min(at+step, touched)]
 		if bytes.Equal(chunk, zeros[:len(chunk)]) {
 			at = vfs.NextData(f.file, at+int64(len(chunk)), f.size)
 			continue
@@ -86,7 +97,7 @@ func usedRange(f *logFile, at int64) (from, to int64) {
 		to = at + int64(len(used))
 		at += int64(len(chunk))
 	}
-	return from, to
+	return from, to, nil
 }
 
 // magicPrefix is what the magic codes of records have in common.
@@ -124,13 +135,13 @@ func (c *cutting) count(part cutPart) {
 
 // keepCut saves what is about to be cut, and says so.
 func (r *recovery) keepCut() error {
-	c := r.surveyCut()
-	if len(c.parts) == 0 {
-		return nil
+	c, err := r.surveyCut()
+	if err != nil || len(c.parts) == 0 {
+		return err
 	}
 	s := r.s
 	dir := s.cutDir(c.end)
-	err := r.copyCut(&c, dir)
+	err = r.copyCut(&c, dir)
 	level, say := s.logger.Warn, "the log ended in bytes that are no whole record; they were cut off"
 	if r.clean { // no append was under way
 		level = s.logger.Error

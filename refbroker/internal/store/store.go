@@ -32,6 +32,10 @@
 //	batchqueue.go batch queues by time           late.go      what a record says of its place
 //	index.go      keys over index files          indexfile.go one index file
 //	recover.go    after a stop or a crash        get.go       reads by offset
+//	cut.go        what recovery cuts off         progress.go  how far it is
+//	queuecheck.go damaged queues                 readcheck.go damaged records, on reading
+//	disk.go       the policy of disk protection  clean.go     expiry, and a full disk
+//	logpaths.go   a log of several folders       files.go     what lies in a folder of files
 //	query.go      reads by time, key, position   checkpoint.go, json.go, config.go, types.go
 package store
 
