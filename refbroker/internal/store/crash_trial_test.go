@@ -429,6 +429,10 @@ func (c *trial) end() error {
 	}
 	if c.fault != nil && c.fault.synced {
 		c.model.cache = false // what a sync gave up may fall out of the cache
+		if c.disk.Down() {
+			c.cut() // perhaps before the failure was noted: a process alone does not tell then
+			return nil
+		}
 	}
 	c.die()
 	return nil
@@ -455,6 +459,11 @@ func (c *trial) die() {
 		c.disk.Kill()
 		return
 	}
+	c.cut()
+}
+
+func (c *trial) cut() {
+	c.cancel()
 	c.counts.cuts++
 	c.say("power cut")
 	c.power = true

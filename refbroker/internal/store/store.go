@@ -211,6 +211,9 @@ func (s *Store) load() (err error) {
 	clean := true
 	if _, err := s.fs.Stat(s.path("abort")); err == nil {
 		clean = false
+		if err := s.doubt(); err != nil {
+			return err
+		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -278,6 +281,7 @@ func (s *Store) fail(err error) {
 	err = fmt.Errorf("store takes no more messages after a failed flush: %w", err)
 	if s.broken.CompareAndSwap(nil, &err) {
 		s.logger.Error("flush failed", "err", err)
+		s.noteFailure(err)
 	}
 }
 

@@ -330,6 +330,16 @@ func TestFailedSyncIsForgotten(t *testing.T) {
 		if summary(d) != "f=x" {
 			t.Fatal("the cache lost the page at once")
 		}
+		if reread := d.Clone(); d.Used() > 0 {
+			must(t, create(t, reread, "/f").DropCache())
+			reread.CrashHard()
+			onDisk := summary(reread)
+			reread = d.Clone()
+			must(t, create(t, reread, "/f").DropCache())
+			if summary(reread) != onDisk {
+				t.Fatalf("without the cache it reads %s, the disk has %s", summary(reread), onDisk)
+			}
+		}
 		killed := d.Clone()
 		if killed.Kill(); summary(killed) == "f=0" {
 			dropped++

@@ -140,11 +140,26 @@ func (n *fileNode) giveUp(r *rand.Rand) {
 // forget lets pages that were given up fall out of the cache.
 func (n *fileNode) forget(r *rand.Rand) {
 	for p, given := range n.given {
-		if at := p * pageSize; given && r.IntN(2) == 0 && at < len(n.data) {
-			copy(n.data[at:], n.stored(p))
-			n.given[p] = false
+		if given && r.IntN(2) == 0 {
+			n.reread(p)
 		}
 	}
+}
+
+// drop lets all of them fall out.
+func (n *fileNode) drop() {
+	for p, given := range n.given {
+		if given {
+			n.reread(p)
+		}
+	}
+}
+
+func (n *fileNode) reread(p int) {
+	if at := p * pageSize; at < len(n.data) {
+		copy(n.data[at:], n.stored(p))
+	}
+	n.given[p] = false
 }
 
 // crash loses some of what is not on the medium.
@@ -367,6 +382,10 @@ func (f *diskFile) giveUp() {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	f.node.giveUp(f.disk.random)
+}
+
+func (f *diskFile) DropCache() error {
+	return f.look("fadvise", func() error { f.node.drop(); return nil })
 }
 
 func (f *diskFile) Size() (size int64, err error) {

@@ -100,6 +100,10 @@ func (f *osFile) writeZeros(off, n int64) error {
 	return nil
 }
 
+func (f *osFile) DropCache() error {
+	return f.fail("fadvise", unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED))
+}
+
 // Lock uses an open file description lock: it excludes Java's record lock on
 // the same byte as well as a second Lock in this process, which a plain POSIX
 // lock would let through.

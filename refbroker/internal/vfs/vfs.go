@@ -36,7 +36,9 @@
 //
 // After Sync has failed, the kernel may have dropped the dirty pages and marked
 // them clean: a second Sync can succeed although the data is gone. Nobody may
-// call Sync again on that file and believe it.
+// call Sync again on that file and believe it, and another process that reads the
+// file may find the data in the cache and take it for durable. DropCache helps the
+// latter.
 package vfs
 
 import (
@@ -92,6 +94,10 @@ type File interface {
 	// Sync makes data and length durable (fdatasync). See the package comment
 	// about a Sync that failed.
 	Sync() error
+	// DropCache has what is read from then on come from the disk: clean pages
+	// leave the page cache, as far as nobody has them mapped. After a failed Sync
+	// they are not what the disk has.
+	DropCache() error
 	// Map maps the first n bytes for reading. Writes to the file show in it.
 	Map(n int64) (Mapping, error)
 	// Lock takes the exclusive record lock on byte 0 that Java's

@@ -50,6 +50,20 @@ func TestMappingSeesWrites(t *testing.T) {
 	}
 }
 
+func TestDropCache(t *testing.T) {
+	t.Parallel()
+	f := create(t, OS, filepath.Join(t.TempDir(), "f"))
+	if _, err := f.WriteAt([]byte("data"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Sync(), f.DropCache()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := ReadFile(OS, f.(*osFile).Name()); err != nil || string(b) != "data" {
+		t.Errorf("file has %q, %v", b, err)
+	}
+}
+
 func TestFallbackOfPunchHole(t *testing.T) {
 	t.Parallel()
 	f := create(t, OS, filepath.Join(t.TempDir(), "f")).(*osFile)
