@@ -146,11 +146,13 @@ func (n *node) readUnits(all []record, topic string, queue int32, extent protoco
 			n.unitsFrom(units, topic, queue, all[i].QueueOffset, 1)
 		}
 	} else {
-		for at, step := extent.MinOffset, int64(0); at < extent.MaxOffset; at += step {
-			if step = n.unitsFrom(units, topic, queue, at, 16); step == 0 {
+		for at := extent.MinOffset; at < extent.MaxOffset; {
+			step := n.unitsFrom(units, topic, queue, at, 16)
+			if step == 0 {
 				n.t.Errorf("%s broker: no units of %s/%d from %d on", n, topic, queue, at)
 				return
 			}
+			at += step
 		}
 	}
 	for i := range all {

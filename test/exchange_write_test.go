@@ -419,8 +419,7 @@ func (l *ledger) missing(n *node) string {
 	for queue, bodies := range l.expected {
 		topic, id, _ := strings.Cut(queue, "/")
 		if queue == "ended" {
-			topic, id = opTopic, "0"
-			if ops := strings.Join(n.bodies(topic), ""); !hasAll(strings.Split(ops, ","), bodies) {
+			if ops := strings.Join(n.bodies(opTopic), ""); !hasAll(strings.Split(ops, ","), bodies) {
 				return fmt.Sprintf("the end of halves %v, only %s", bodies, ops)
 			}
 			continue
