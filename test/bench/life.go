@@ -19,7 +19,6 @@ type history struct {
 	emptyBoot  time.Duration
 	messages   int64
 	checkpoint []byte
-	bytes      int64
 	took       []time.Duration // recoveries
 }
 
