@@ -55,6 +55,11 @@ func mqadminTranscript(t *testing.T, c profiles.Cluster, peer *profiles.Peer) {
 	}
 	a.want(all("bootTimestamp", "commitLogDirCapacity", "putMessageTimesTotal"), "brokerStatus", "-n", ns, "-b", addr)
 	a.want(all("create topic to "+addr+" success."), "updateTopic", "-n", ns, "-b", addr, "-t", adminTopic, "-r", "4", "-w", "4")
+	batches := adminTopic + "Batches"
+	a.want(all("create topic to "+addr+" success."), "updateTopic", "-n", ns, "-b", addr, "-t", batches, "-a", "+queue.type=BatchCQ")
+	if out := a.run("updateTopic", "-n", ns, "-b", addr, "-t", batches, "-a", "+queue.type=SimpleCQ"); !strings.Contains(out, "unchangeable") {
+		t.Errorf("the kind of a topic's queues was changed:\n%s", out)
+	}
 	a.await(adminTopic, "topicList", "-n", ns)
 	a.want(all(`"brokerName":"broker-a"`, addr, `"writeQueueNums":4`), "topicRoute", "-n", ns, "-t", adminTopic)
 	a.want(all("create subscription group to "+addr+" success."), "updateSubGroup", "-n", ns, "-b", addr, "-g", adminGroup)
