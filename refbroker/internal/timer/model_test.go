@@ -25,8 +25,12 @@ type logStore struct {
 	flushed int64
 	now     *int64
 	fail    store.Status // of appends
+	spare   int          // appends before that
 	appends int
 }
+
+// refuseAfter has the appends after the next n fail.
+func (s *logStore) refuseAfter(n int, status store.Status) { s.spare, s.fail = n, status }
 
 type record struct {
 	phys int64
@@ -67,7 +71,7 @@ func (s *logStore) QueryKeys(topic, key string, most int, begin, end int64, f fu
 
 func (s *logStore) Append(m *protocol.Message) store.PutResult {
 	s.appends++
-	if s.fail != store.PutOK {
+	if s.spare--; s.fail != store.PutOK && s.spare < 0 {
 		return store.PutResult{Status: s.fail}
 	}
 	m.StoreTimestamp, m.StoreHost, m.BornHost = *s.now, anyHost, anyHost
