@@ -198,7 +198,7 @@ func (r *recovery) repairQueues() (int64, error) {
 	if len(damaged) == 0 {
 		return from, nil
 	}
-	r.s.times.update(func(t *checkpointTimes) { t.logics = 0 })
+	r.s.times.update(func(t *checkpointTimes) { t.physic, t.logics = 0, 0 })
 	if err := errors.Join(r.markCrashed(), r.s.times.write()); err != nil {
 		return 0, err
 	}
