@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"rmqbench/refbroker/protocol"
 )
 
 // TestFolderOfARunningBroker: a folder that a Java broker has open is refused.
@@ -46,16 +44,4 @@ func (f *folder) startElsewhere(cmd *exec.Cmd) (int, string) {
 		f.t.Fatal(err)
 	}
 	return cmd.ProcessState.ExitCode(), string(out)
-}
-
-// sendOnce sends a message and returns the answer, whatever it is.
-func (n *node) sendOnce(body string) *protocol.Command {
-	n.t.Helper()
-	resp, err := n.call(&protocol.Command{Code: protocol.CodeSendMessageV2, Body: []byte(body), Header: &protocol.SendMessageHeader{
-		ProducerGroup: "P", Topic: "Orders", DefaultTopic: "TBW102", DefaultTopicQueueNums: 1,
-	}})
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	return resp
 }

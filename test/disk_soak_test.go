@@ -101,3 +101,15 @@ func TestSoakFolderOfARunningBroker(t *testing.T) {
 	}
 	n.stop(false)
 }
+
+// sendOnce sends a message and returns the answer, whatever it is.
+func (n *node) sendOnce(body string) *protocol.Command {
+	n.t.Helper()
+	resp, err := n.call(&protocol.Command{Code: protocol.CodeSendMessageV2, Body: []byte(body), Header: &protocol.SendMessageHeader{
+		ProducerGroup: "P", Topic: "Orders", DefaultTopic: "TBW102", DefaultTopicQueueNums: 1,
+	}})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return resp
+}

@@ -72,7 +72,6 @@ type model struct {
 	log   []*sent // those that are stored, by offset
 	sure  int64   // records that end before it survive a loss of power
 	cache bool    // records that are stored survive a kill
-	base  int     // messages of the log before it have expired
 }
 
 func newModel() *model { return &model{sent: map[string]*sent{}, cache: true} }
@@ -347,8 +346,11 @@ func compareBits(s *Store, key queueKey, m *sent) error {
 		}
 		return false
 	})
-	if err != nil || got != want {
-		return fmt.Errorf("extension of unit %d is %s (%v), want %s", m.QueueOffset, got, err, want)
+	if err != nil {
+		return fmt.Errorf("extension of unit %d: %w", m.QueueOffset, err)
+	}
+	if got != want {
+		return fmt.Errorf("extension of unit %d is %s, want %s", m.QueueOffset, got, want)
 	}
 	return nil
 }

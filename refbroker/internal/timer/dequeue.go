@@ -41,7 +41,7 @@ func (t *Timer) dequeue() (time.Duration, error) {
 		default:
 		}
 		if t.opt.Settings().TimerStopDequeue || t.Broken() != nil {
-			return step / 10, nil
+			return step / 10, nil //nolint:nilerr // Broken says so itself; there is nothing to do
 		}
 		if t.slot == nil {
 			units, ms, err := t.dueUnits()

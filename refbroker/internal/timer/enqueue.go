@@ -52,7 +52,7 @@ func (t *Timer) offset() int64 {
 // there were. After an error the one at the offset is tried again.
 func (t *Timer) enqueue() (n int, err error) {
 	if t.opt.Settings().TimerStopEnqueue || t.Broken() != nil {
-		return 0, nil
+		return 0, nil //nolint:nilerr // Broken says so itself; there is nothing to do
 	}
 	next := t.offset()
 	if least := t.opt.Store.MinOffset(Topic, 0); next < least {
