@@ -30,8 +30,12 @@ func (s *Store) Get(q GetQuery, res *GetResult) {
 		res.Status, res.Next = OffsetOverflowBadly, res.Max
 	default:
 		res.Status = NoMatchedMessage
-		g := getter{s: s, query: &q, res: res, end: s.confirmed(), cq: cq}
+		// First the units, then the log: of what a unit leads to, nothing may be
+		// behind the end that the getter knows.
+		g := getter{s: s, query: &q, res: res, cq: cq, units: cq.end.Load()}
+		g.end = s.confirmed()
 		g.run()
+		res.Max = max(res.Max, res.Next)
 	}
 }
 
@@ -50,6 +54,7 @@ type getter struct {
 	s        *Store
 	query    *GetQuery
 	res      *GetResult
+	units    int64 // of the queue, counted before end was read
 	end      int64 // of the log
 	skipTo   int64 // units before it are in a file of the log that is gone
 	lastPhys int64
@@ -70,7 +75,7 @@ func (g *getter) run() {
 		return
 	}
 	fileEnd := (from/g.cq.unitsPerFile() + 1) * g.cq.unitsPerFile()
-	g.readUnits(from, min(g.cq.end.Load(), from+g.mostScanned(), fileEnd))
+	g.readUnits(from, min(g.units, from+g.mostScanned(), fileEnd))
 	g.res.SuggestSlave = g.end-g.lastPhys > g.s.memory
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"rmqbench/refbroker/protocol"
@@ -184,4 +185,30 @@ func TestMessageWasRemoving(t *testing.T) {
 		t.Error("unit is gone")
 	}
 	equal(t, s.StoreTimeAt("T", 0, 0), -1)
+}
+
+// TestGetPassesNothingOver reads a queue while it is written: each Get goes on
+// where the one before it ended, and no message may fall between them.
+func TestGetPassesNothingOver(t *testing.T) {
+	t.Parallel()
+	s := open(t, smallConfig(tempDir(t)), Options{})
+	const messages = 60_000
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			var res GetResult
+			defer res.Release()
+			for next := int64(0); next < messages && !t.Failed(); next = res.Next {
+				s.Get(GetQuery{Topic: "T", Offset: next, MaxMessages: 1000}, &res)
+				if got := res.Next - next; res.Status == Found && got != int64(res.Messages) || res.Status != Found && got != 0 {
+					t.Errorf("%s: from offset %d to %d with %d messages", res.Status, next, res.Next, res.Messages)
+				}
+			}
+		})
+	}
+	m := message("T", 0, "x")
+	for range messages {
+		s.put(m)
+	}
+	readers.Wait()
 }

@@ -126,10 +126,11 @@ type Timer struct {
 	enqueued     rate
 	dequeued     rate
 
-	bell  chan struct{} // a message has come
-	stop  chan struct{}
-	loops sync.WaitGroup
-	once  sync.Once
+	bell   chan struct{} // a message has come
+	stop   chan struct{}
+	loops  sync.WaitGroup
+	closed bool // guarded by mu
+	once   sync.Once
 }
 
 // Open loads and recovers the timer of a store that is open.
@@ -204,6 +205,11 @@ func (t *Timer) Close() (err error) {
 		close(t.stop)
 		t.loops.Wait()
 		err = t.flush(true)
+		t.flushing.Lock() // the store, which is open still, may call Expired
+		defer t.flushing.Unlock()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.closed = true
 		t.release()
 	})
 	return err
@@ -224,6 +230,9 @@ func (t *Timer) Expired(minPhys int64) {
 	defer t.flushing.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
 	n, err := t.units.expire(minPhys)
 	if err != nil {
 		t.log.Error("files of the timer log are not removed", "err", err)
