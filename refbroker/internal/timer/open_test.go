@@ -62,6 +62,15 @@ func TestWeOpenJavas(t *testing.T) {
 	}{
 		{"whole", false, remove()},
 		{"no wheel", false, remove("timerwheel")},
+		{"wheel of noise", false, func(t *testing.T, dir string) {
+			b := make([]byte, wheelSlots*slotSize)
+			for i := range b {
+				b[i] = byte(i*131 + i>>8)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "timerwheel"), b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}},
 		{"no log", false, remove("timerlog")},
 		{"no checkpoint", false, remove("config/timercheck")},
 		{"nothing", false, remove("timerwheel", "timerlog", "config")},

@@ -18,11 +18,15 @@ func (t *Timer) recover(fresh bool) error {
 		t.log.Warn("the timer's checkpoint has a time that cannot be; every slot is looked at", "time", at)
 		c.LastReadTimeMs = 0
 	}
-	if err := t.wheel.load(c.LastReadTimeMs); err != nil {
+	damaged, err := t.wheel.load(c.LastReadTimeMs)
+	if err != nil {
 		return err
 	}
+	if damaged > 0 {
+		t.log.Error("slots of the timer wheel have times that cannot be theirs; they are made again from the timer log", "slots", damaged)
+	}
 	from := t.units.min()
-	if !fresh {
+	if !fresh && damaged == 0 {
 		from = t.revisedFrom(c.LastTimerLogFlushPos)
 	}
 	if err := t.adopt(from); err != nil {

@@ -2,6 +2,7 @@ package timer
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"rmqbench/refbroker/internal/vfs"
@@ -70,22 +71,37 @@ func openWheel(fsys vfs.FS, path string, precision, slots int64) (w *wheel, fres
 	return w, fresh, nil
 }
 
-// load reads the slots from a time on.
-func (w *wheel) load(from int64) error {
+// load reads the slots from a time on. It returns how many it did not believe:
+// their messages are to be had from the timer log.
+func (w *wheel) load(from int64) (damaged int, _ error) {
 	const chunksPerRead = 64
 	buf := make([]byte, min(chunksPerRead, len(w.chunks))*chunkSize)
 	for at := 0; at < len(w.chunks); at += chunksPerRead {
 		b := buf[:min(chunksPerRead, len(w.chunks)-at)*chunkSize]
 		if _, err := w.file.ReadAt(b, int64(at)*chunkSize); err != nil {
-			return fmt.Errorf("read the timer wheel: %w", err)
+			return damaged, fmt.Errorf("read the timer wheel: %w", err)
 		}
 		for i := at; len(b) > 0; i, b = i+1, b[chunkSize:] {
-			if latest := w.latest(b[:chunkSize]); latest > 0 && latest >= from {
-				w.chunks[i] = &chunk{b: [chunkSize]byte(b)}
+			n := w.clean(b[:chunkSize], int64(i)*chunkSlots)
+			damaged += n
+			if latest := w.latest(b[:chunkSize]); n > 0 || latest > 0 && latest >= from {
+				w.chunks[i] = &chunk{b: [chunkSize]byte(b), dirty: n > 0}
 			}
 		}
 	}
-	return nil
+	return damaged, nil
+}
+
+// clean empties the slots of a chunk that have a time which is not theirs, and
+// returns how many there were.
+func (w *wheel) clean(b []byte, first int64) (damaged int) {
+	for i := first; len(b) > 0; i, b = i+1, b[slotSize:] {
+		if t := int64(be.Uint64(b)); t < 0 || t > math.MaxInt64/w.precision || t != 0 && t%w.slots != i {
+			clear(b[:slotSize])
+			damaged++
+		}
+	}
+	return damaged
 }
 
 // latest returns the latest time of the slots of a chunk, ms.
