@@ -103,16 +103,20 @@ func (x *index) writable() (*indexFile, error) {
 	return f, nil
 }
 
-// nextName is the local time, as Java names index files; never before the last one.
+// nextName is the local time, as Java names index files. It is never before the
+// last one, which may have been made by a clock that was far ahead.
 func (x *index) nextName() string {
 	t := time.Now()
-	for {
-		path := filepath.Join(x.dir, fmt.Sprintf("%s%03d", t.Format("20060102150405"), t.Nanosecond()/1e6))
-		if last := x.last(); last == nil || path > last.path {
-			return path
-		}
-		t = t.Add(time.Millisecond)
+	path := filepath.Join(x.dir, fmt.Sprintf("%s%03d", t.Format("20060102150405"), t.Nanosecond()/1e6))
+	last := x.last()
+	if last == nil || path > last.path {
+		return path
 	}
+	n, _ := strconv.ParseInt(filepath.Base(last.path), 10, 64) // load takes numbers only
+	if path = filepath.Join(x.dir, fmt.Sprintf("%017d", n+1)); path > last.path {
+		return path
+	}
+	return last.path + "0"
 }
 
 // retire completes a full file; it is only read from then on.
