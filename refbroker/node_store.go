@@ -177,6 +177,9 @@ func dumpCommand(f *storeFlags) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if d.From < 0 || d.Limit < 0 || d.Queue < -1 || d.Key != "" && !strings.Contains(d.Key, "#") {
+					return usagef("--from is %d, --limit is %d, --queue is %d and --key is %q: numbers are not negative, a key is TOPIC#KEY; see %s --help", d.From, d.Limit, d.Queue, d.Key, cmd.CommandPath())
+				}
 				d.JSON = f.json
 				if err := kind.run(&d, folder, cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
 					return fmt.Errorf("dump %s: %w", folder.Root, err)

@@ -34,6 +34,8 @@ func TestStoreCommands(t *testing.T) {
 		{"store dump records -c " + file, exitFine, "", ""},
 		{"store dump queue -c " + file, exitUsage, "", "which queue is not said: give --topic and --queue"},
 		{"store dump queue --topic T --queue 0 -c " + file, exitFailed, "", "topic T has no queue 0"},
+		{"store dump records --limit -5 -c " + file, exitUsage, "", "--limit is -5"},
+		{"store dump index --key k -c " + file, exitUsage, "", "a key is TOPIC#KEY"},
 		{"store verify", exitUsage, "", "no store is named"},
 		{"store verify " + dir, exitUsage, "", "no message store in"},
 		{"store verify " + file, exitUsage, "", "is a file"},

@@ -143,7 +143,7 @@ func (d *Dump) Records(f *Folder, to io.Writer) (end int64, why, err error) {
 		return 0, nil, err
 	}
 	end, why, err = f.Records(from, func(r *Record) error {
-		if r.At < d.From || d.Topic != "" && (r.Topic != d.Topic || d.Queue >= 0 && r.QueueID != d.Queue) {
+		if r.At < d.From || d.Topic != "" && r.Topic != d.Topic || d.Queue >= 0 && r.QueueID != d.Queue {
 			return nil
 		}
 		l := newRecordLine(r, d.Body)
@@ -274,6 +274,11 @@ func (d *Dump) Index(f *Folder, to io.Writer) error {
 }
 
 func (d *Dump) entries(f *Folder, x *IndexFile, p *printer) error {
+	if info, err := x.file.Stat(); err != nil || info.Size() == 0 {
+		return err
+	} else if want := x.place(x.limit); info.Size() != want {
+		return fmt.Errorf("%s has %d bytes, maxHashSlotNum=%d and maxIndexNum=%d make %d: give the broker's file with -c if it sets them", x.Path, info.Size(), x.slots, x.limit, want)
+	}
 	topic, key, _ := strings.Cut(d.Key, "#")
 	hash := keyHash(topic, key)
 	for n := max(d.From, 1); n < int64(x.Count); n++ {

@@ -28,10 +28,11 @@ import (
 
 // Settings are the keys of a broker's configuration that its files do not tell.
 type Settings struct {
-	StorePathRootDir   string `conf:"storePathRootDir"`
-	StorePathCommitLog string `conf:"storePathCommitLog"` // default <root>/commitlog; several separated by ","
-	MaxHashSlotNum     int    `conf:"maxHashSlotNum"`
-	MaxIndexNum        int    `conf:"maxIndexNum"`
+	StorePathRootDir            string `conf:"storePathRootDir"`
+	StorePathCommitLog          string `conf:"storePathCommitLog"`          // default <root>/commitlog; several separated by ","
+	ReadOnlyCommitLogStorePaths string `conf:"readOnlyCommitLogStorePaths"` // further folders of the log
+	MaxHashSlotNum              int    `conf:"maxHashSlotNum"`
+	MaxIndexNum                 int    `conf:"maxIndexNum"`
 }
 
 // DefaultSettings returns Java's defaults.
@@ -62,9 +63,9 @@ func Open(cfg Settings) (*Folder, error) {
 	if !info.IsDir() {
 		return nil, fmt.Errorf("%w: %s is a file, want the folder that storePathRootDir names", ErrNoStore, f.Root)
 	}
-	dirs := []string{f.path("commitlog")}
-	if cfg.StorePathCommitLog != "" {
-		dirs = strings.Split(cfg.StorePathCommitLog, ",")
+	dirs := folders(cfg.StorePathCommitLog, cfg.ReadOnlyCommitLogStorePaths)
+	if cfg.StorePathCommitLog == "" {
+		dirs = append([]string{f.path("commitlog")}, dirs...)
 	}
 	if _, err := os.Stat(dirs[0]); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w in %s: it has no %s; name the folder that storePathRootDir names, or give the broker's file with -c",
@@ -77,6 +78,16 @@ func Open(cfg Settings) (*Folder, error) {
 	_, err = os.Stat(f.path("abort"))
 	f.Crashed = err == nil
 	return f, nil
+}
+
+// folders are those of lists separated by commas, each once.
+func folders(lists ...string) (dirs []string) {
+	for dir := range strings.SplitSeq(strings.Join(lists, ","), ",") {
+		if dir = strings.TrimSpace(dir); dir != "" && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
 }
 
 func (f *Folder) path(names ...string) string {
@@ -127,7 +138,7 @@ func openSequence(dirs ...string) (sequence, error) {
 	var s sequence
 	sizes := map[string]int64{}
 	for _, dir := range dirs {
-		entries, err := os.ReadDir(strings.TrimSpace(dir))
+		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return s, err
 		}

@@ -139,6 +139,19 @@ var damages = []struct {
 		poke(t, dir, "consumequeue/T1/0/*", 40*20, "\x00\x00\x00\x00\x00\x02\x05\xa0\x00\x00\x00\x10")
 	}},
 	{"queue removed", Note, "which has no consume queue", func(t *testing.T, dir string) { os.RemoveAll(filepath.Join(dir, "consumequeue/T0")) }},
+	{"one queue of a topic removed", Error, "though other queues of T0 are older", func(t *testing.T, dir string) { os.RemoveAll(filepath.Join(dir, "consumequeue/T0/1")) }},
+	{"first file of a queue removed", Error, "before the queue's first unit", func(t *testing.T, dir string) {
+		os.Rename(filepath.Join(dir, queue00), filepath.Join(dir, "moved"))
+		file, _ := os.ReadFile(filepath.Join(dir, "moved"))
+		write(t, dir, fmt.Sprintf("consumequeue/T0/0/%020d", len(file)), strings.Repeat("\x00", len(file)))
+	}},
+	{"empty timer log", Error, "does not follow on", func(t *testing.T, dir string) {
+		for i := range 3 {
+			write(t, dir, fmt.Sprintf("timerlog/%020d", 100*i), "")
+		}
+	}},
+	{"JSON of another shape", Error, "nor its .bak", func(t *testing.T, dir string) { write(t, dir, "config/topics.json", "[]") }},
+	{"empty JSON", Warning, "brokers start without", func(t *testing.T, dir string) { write(t, dir, "config/topics.json", "") }},
 	{"two kinds", Error, "no broker opens that", func(t *testing.T, dir string) {
 		write(t, dir, "batchconsumequeue/T0/0/00000000000000000000", strings.Repeat("\x00", 46))
 	}},

@@ -72,12 +72,16 @@ func (v *verifier) configs() error {
 		case main == nil:
 		case bak == nil:
 			v.found(Warning, path, -1, "not readable (%v): brokers take %s.bak instead, which is older", main, name)
+		case errors.Is(main, errEmpty) && !exists(path+".bak"):
+			v.found(Warning, path, -1, "it is empty and has no .bak: brokers start without what it held")
 		default:
 			v.found(Error, path, -1, "neither it (%v) nor its .bak (%v) is readable: mend it, or move both away to start without what they hold", main, bak)
 		}
 	}
 	return v.offsets()
 }
+
+var errEmpty = errors.New("it is empty")
 
 // readable tells why a JSON file cannot be read by a broker, or nil.
 func readable(path string) error {
@@ -86,10 +90,12 @@ func readable(path string) error {
 		return errors.Unwrap(err)
 	}
 	if len(b) == 0 {
-		return errors.New("it is empty")
+		return errEmpty
 	}
-	_, err = protocol.LenientJSON(b)
-	return err
+	if b, err = protocol.LenientJSON(b); err != nil {
+		return err
+	}
+	return json.Unmarshal(b, new(map[string]json.RawMessage)) // all of them are objects
 }
 
 // loadConfig reads a JSON file or its .bak into to; false when there is none.
@@ -164,7 +170,10 @@ func (q *queueFiles) endOffset() (int64, error) {
 	if n := len(q.seq.files); n > 0 {
 		from = q.seq.files[max(n-3, 0)].base / q.unit
 	}
-	last := int64(0)
+	last := first // a queue whose records have all expired may have nothing but an empty file
+	if q.batch() {
+		last = 0
+	}
 	for n := from; n < end; n++ {
 		u, ok, err := q.nth(n)
 		if err != nil || !ok {

@@ -168,11 +168,12 @@ type queueCheck struct {
 	cursor  int64 // of a batch queue: place of the next record's unit
 	matched int64 // units whose record was seen
 	missing int64 // records without a unit, at the end of the queue
+	before  int64 // records of the log whose units would be before the first one
 }
 
 func (v *verifier) loadQueues() error {
 	v.queues = map[queueKey]*queueCheck{}
-	v.orphans = map[string]int64{}
+	v.orphans, v.lost, v.topics = map[string]int64{}, map[queueKey]int64{}, map[string]int64{}
 	return v.f.eachQueue(func(kind, topic string, id int32) error {
 		files, err := v.f.openQueue(kind, topic, id)
 		if err != nil {
@@ -209,6 +210,11 @@ func (v *verifier) scanUnits(q *queueCheck) error {
 		}
 		v.follows(q, n, before, u)
 		before = u
+	}
+	if u, ok, err := q.nth(q.begin); err == nil && ok {
+		if first, known := v.topics[q.topic]; !known || u.Phys < first {
+			v.topics[q.topic] = u.Phys
+		}
 	}
 	q.last, q.cursor, q.lastEnd = n, q.begin, max(before.end(), 0)
 	if before.Phys < 0 {
@@ -280,7 +286,7 @@ func (v *verifier) inQueue(rec *Record, p *properties) error {
 func (v *verifier) inOne(rec *Record, p *properties, key queueKey, offset int64) error {
 	q := v.queues[key]
 	if q == nil {
-		v.orphans[strings.Clone(key.topic)]++
+		v.orphan(rec, key)
 		return nil
 	}
 	n := offset
@@ -288,7 +294,8 @@ func (v *verifier) inOne(rec *Record, p *properties, key queueKey, offset int64)
 		n = q.cursor
 	}
 	if n < q.begin && !q.batch() {
-		return nil // its unit has expired
+		q.before++
+		return nil
 	}
 	u, ok, err := q.nth(n)
 	switch {
@@ -304,6 +311,16 @@ func (v *verifier) inOne(rec *Record, p *properties, key queueKey, offset int64)
 	default: // the record of a topic that was deleted and made again
 	}
 	return nil
+}
+
+// orphan counts a record whose queue has no folder. If another queue of the
+// topic has older records, the topic was not deleted since.
+func (v *verifier) orphan(rec *Record, key queueKey) {
+	if first, ok := v.topics[key.topic]; ok && first < rec.At {
+		v.lost[queueKey{strings.Clone(key.topic), key.id}]++
+		return
+	}
+	v.orphans[strings.Clone(key.topic)]++
 }
 
 // match compares a unit with the record that it points to.
@@ -381,9 +398,16 @@ func (v *verifier) finishQueues() error {
 		if q.missing > 0 {
 			v.found(v.unsettled(), q.dir, -1, "%d records at the end of queue %d of %s have no unit: no consumer gets them until a recovery builds the units", q.missing, q.id, q.topic)
 		}
+		if q.before > 0 {
+			v.found(Error, q.dir, -1, "%d records of queue %d of %s are in the log, but lie before the queue's first unit: no consumer gets them; files of the queue are missing", q.before, q.id, q.topic)
+		}
 		if err := v.lostUnits(q); err != nil {
 			return err
 		}
+	}
+	for key, n := range v.lost {
+		v.found(v.unsettled(), v.f.path(plainQueues, key.topic, strconv.Itoa(int(key.id))), -1, "%d records belong to this queue, which has no folder, though other queues of %s are older than they: no consumer gets them; "+
+			"move the folder %s away while the broker is stopped, and the next start makes all queues again", n, key.topic, plainQueues)
 	}
 	for topic, n := range v.orphans {
 		v.found(Note, v.f.path(plainQueues, topic), -1, "%d records belong to topic %s, which has no consume queue: it was deleted, or the next recovery builds it", n, topic)

@@ -31,7 +31,7 @@ type Timer struct {
 // Timers calls fn for each unit of the timer log and returns its end.
 func (f *Folder) Timers(fn func(Timer) error) (end int64, err error) {
 	seq, err := openSequence(f.path("timerlog"))
-	if err != nil || len(seq.files) == 0 {
+	if err != nil || seq.size == 0 {
 		return 0, err
 	}
 	var b [timerUnit]byte

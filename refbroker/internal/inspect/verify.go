@@ -79,8 +79,10 @@ type verifier struct {
 
 	queues   map[queueKey]*queueCheck
 	index    *indexCheck
-	lastTime int64 // store time of the last record
-	orphans  map[string]int64
+	lastTime int64              // store time of the last record
+	orphans  map[string]int64   // records by topic that has no queue
+	lost     map[queueKey]int64 // records by queue that is missing beside others
+	topics   map[string]int64   // byte of the log of a topic's first unit
 }
 
 // mostOfAKind is how many findings of one kind the report shows.

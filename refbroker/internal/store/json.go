@@ -22,6 +22,9 @@ func LoadJSON(fsys vfs.FS, path string, decode func([]byte) error) error {
 		return nil
 	}
 	second := loadOne(fsys, path+".bak", decode)
+	if errors.Is(first, errEmpty) && absent(second) {
+		slog.Warn("config file is empty and has no .bak: the broker starts without what it held", "file", path)
+	}
 	switch {
 	case second == nil && absent(first), absent(first) && absent(second):
 		return nil
