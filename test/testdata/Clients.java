@@ -22,13 +22,14 @@ import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
 import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.LocalTransactionState;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.client.producer.TransactionListener;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
-import org.apache.rocketmq.common.message.MessageConst;
-import org.apache.rocketmq.common.message.MessageAccessor;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
@@ -53,6 +54,7 @@ public class Clients {
         producer.start();
         topic(TOPIC, 4);
         send();
+        transactions();
         refused();
         pushByTag();
         orderly();
@@ -116,12 +118,41 @@ public class Clients {
         producer.send(delayed);
     }
 
+    /** Of two transactions one is rolled back: only the other is ever seen. */
+    static void transactions() throws Exception {
+        topic("JavaTransactions", 1);
+        TransactionMQProducer both = new TransactionMQProducer("java-transactions");
+        both.setNamesrvAddr(ns);
+        both.setTransactionListener(new TransactionListener() {
+            public LocalTransactionState executeLocalTransaction(Message m, Object outcome) {
+                return (LocalTransactionState) outcome;
+            }
+
+            public LocalTransactionState checkLocalTransaction(MessageExt m) {
+                return LocalTransactionState.ROLLBACK_MESSAGE;
+            }
+        });
+        both.start();
+        for (LocalTransactionState end : new LocalTransactionState[] {LocalTransactionState.ROLLBACK_MESSAGE, LocalTransactionState.COMMIT_MESSAGE}) {
+            SendResult r = both.sendMessageInTransaction(message("JavaTransactions", "", "tx", end.name()), end);
+            check(r.getSendStatus() == SendStatus.SEND_OK, r);
+        }
+        MessageQueue queue = both.fetchPublishMessageQueues("JavaTransactions").get(0);
+        await("the committed message", () -> {
+            try {
+                return admin.maxOffset(queue) == 1 && !admin.queryMessage("JavaTransactions", "tx", 10, 0, Long.MAX_VALUE).getMessageList().isEmpty();
+            } catch (Exception e) {
+                return false;
+            }
+        });
+        List<MessageExt> seen = admin.queryMessage("JavaTransactions", "tx", 10, 0, Long.MAX_VALUE).getMessageList();
+        check(seen.size() == 1 && new String(seen.get(0).getBody(), StandardCharsets.UTF_8).equals("COMMIT_MESSAGE"), seen);
+        both.shutdown();
+    }
+
     /** What the broker does not do has to be said, not ignored. */
     static void refused() throws Exception {
         MessageQueue queue = producer.fetchPublishMessageQueues(TOPIC).get(0);
-        Message half = message(TOPIC, "", "", "half");
-        MessageAccessor.putProperty(half, MessageConst.PROPERTY_TRANSACTION_PREPARED, "true");
-        code("transaction", 16, () -> producer.send(half, queue));
         producer.setMaxMessageSize(8 << 20);
         producer.setCompressMsgBodyOverHowmuch(Integer.MAX_VALUE);
         code("too large", 13, () -> producer.send(new Message(TOPIC, new byte[(4 << 20) + 1]), queue));
