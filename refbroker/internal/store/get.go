@@ -30,12 +30,11 @@ func (s *Store) Get(q GetQuery, res *GetResult) {
 		res.Status, res.Next = OffsetOverflowBadly, res.Max
 	default:
 		res.Status = NoMatchedMessage
-		// First the units, then the log: of what a unit leads to, nothing may be
-		// behind the end that the getter knows.
+		// First the queue, then the log: nothing that a unit leads to may be behind
+		// the end that the getter knows, and nothing is returned behind res.Max.
 		g := getter{s: s, query: &q, res: res, cq: cq, units: cq.end.Load()}
 		g.end = s.confirmed()
 		g.run()
-		res.Max = max(res.Max, res.Next)
 	}
 }
 
@@ -161,7 +160,7 @@ func (g *getter) wanted(u unit) bool {
 // unit looks at the next unit; false ends the Get before it.
 func (g *getter) unit(u unit) bool {
 	res := g.res
-	if g.full(u) || u.base-g.query.Offset >= g.mostScanned() {
+	if g.full(u) || u.base >= res.Max || u.base-g.query.Offset >= g.mostScanned() {
 		return false
 	}
 	res.Next = u.after()
