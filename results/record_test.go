@@ -132,7 +132,7 @@ func killedWriter(dir string) {
 		return
 	}
 	fmt.Println("written")
-	select {} // until killed
+	<-time.After(time.Hour) // until killed; a select without cases would end as a deadlock
 }
 
 func TestOpenTornFolder(t *testing.T) {
