@@ -32,6 +32,12 @@ type Run struct {
 	Faults      []Fault     `json:"faults"`
 	Nodes       []Node      `json:"nodes"`
 	Generator   Generator   `json:"generator"`
+
+	Events      []Event      `json:"events"`                // what the workload did beside sending, and what came of it
+	Refusals    []Refusal    `json:"refusals"`              // what brokers refused, most frequent first
+	Calibration *Calibration `json:"calibration,omitempty"` // limits of the machine, when they were measured
+	Shard       *Shard       `json:"shard,omitempty"`       // set for one of several generators
+	Merged      []Shard      `json:"merged,omitempty"`      // the shards that this run was put together from
 }
 
 // Tool identifies the binary that made the run.
@@ -98,19 +104,32 @@ type Phase struct {
 	StartMillis int64       `json:"startMillis"`
 	EndMillis   int64       `json:"endMillis"`
 	Warmup      bool        `json:"warmup"` // excluded from verdicts and comparisons
+	Closed      bool        `json:"closed"` // a closed loop: latencies are from the call, what waited behind it is not seen
 	Operations  []Operation `json:"operations"`
+	CatchUp     *CatchUp    `json:"catchUp,omitempty"` // when consumers began the phase with a backlog
+}
+
+// CatchUp tells how a backlog that was there at the start of a phase went down.
+type CatchUp struct {
+	Backlog  int64   `json:"backlog"`  // acknowledged and not received, at the start of the phase
+	Millis   int64   `json:"millis"`   // until consumers had caught up; -1: not within the phase
+	Received int64   `json:"received"` // first deliveries meanwhile
+	Rate     float64 `json:"rate"`     // of those, per second
 }
 
 // Names of operations.
 const (
-	OpSend    = "send"    // a message given to the broker until its acknowledgement
-	OpReceive = "receive" // intended send time until the consumer's handler got it (end to end)
+	OpSend     = "send"     // a message given to the broker until its acknowledgement
+	OpReceive  = "receive"  // intended send time until the consumer's handler got it (end to end)
+	OpReply    = "reply"    // a request's intended send time until its reply came
+	OpDelivery = "delivery" // the time that a delayed message was due until the consumer got it
 )
 
 // Operation sums up one kind of work within a phase. A message belongs to the
 // phase of its intended time, whenever it is answered or received.
 type Operation struct {
 	Name         string           `json:"name"`
+	Group        string           `json:"group"`   // producer or consumer group; empty: all together
 	Planned      int64            `json:"planned"` // arrivals of the schedule; for receive: acknowledged messages expected
 	Count        int64            `json:"count"`   // completed successfully
 	Errors       map[string]int64 `json:"errors"`  // outcome → count, "FLUSH_DISK_TIMEOUT", "timeout", …
@@ -149,6 +168,36 @@ type Ledger struct {
 	Corrupt    int64       `json:"corrupt"`    // body is not what was sent
 	Foreign    int64       `json:"foreign"`    // not of this run
 	Violations []Violation `json:"violations"` // the first hundred, named
+
+	// Deliveries again that have a cause, and so are no duplicates.
+	Retried     int64 `json:"retried"`     // the consumer had failed the message
+	Replayed    int64 `json:"replayed"`    // the group had been rewound to before it
+	Redelivered int64 `json:"redelivered"` // not yet committed when members or a broker came or went
+
+	NotReplayed     int64 `json:"notReplayed"`     // behind the place of a rewind, and not delivered again
+	Dead            int64 `json:"dead"`            // in a dead letter queue, where the consumer's failures put them
+	Early           int64 `json:"early"`           // delivered before they were due
+	RolledBack      int64 `json:"rolledBack"`      // half messages that were rolled back
+	Visible         int64 `json:"visible"`         // rolled back, and received nevertheless
+	UnknownReceived int64 `json:"unknownReceived"` // of Unknown, received by some group: they had been stored
+	FailedReceived  int64 `json:"failedReceived"`  // of Failed, received by some group
+
+	Groups []GroupLedger `json:"groups"` // by consumer group
+}
+
+// GroupLedger is the part of the ledger that one consumer group is about.
+type GroupLedger struct {
+	Name        string `json:"name"`
+	Expected    int64  `json:"expected"` // acknowledged, and to be received by this group
+	Received    int64  `json:"received"`
+	Lost        int64  `json:"lost"`
+	Duplicated  int64  `json:"duplicated"`
+	OutOfOrder  int64  `json:"outOfOrder"`
+	Retried     int64  `json:"retried"`
+	Replayed    int64  `json:"replayed"`
+	Redelivered int64  `json:"redelivered"`
+	NotReplayed int64  `json:"notReplayed"`
+	Dead        int64  `json:"dead"`
 }
 
 // Violation names one message that was lost, duplicated, reordered or corrupt.
@@ -168,6 +217,72 @@ type Fault struct {
 	Target   string           `json:"target"`
 	AtMillis int64            `json:"atMillis"`
 	Gap      map[string]int64 `json:"gap"` // ms, by stage; "total"
+}
+
+// Event is one thing that the workload did beside sending.
+type Event struct {
+	AtMillis   int64  `json:"atMillis"`
+	What       string `json:"what"` // members, rewind, pause, restart, kill, freeze, churn
+	Group      string `json:"group"`
+	Target     string `json:"target"`
+	TookMillis int64  `json:"tookMillis"` // until it was done
+	// Result says in a sentence what came of it: "set to the first message in 8 queues; …".
+	Result string `json:"result"`
+	Failed bool   `json:"failed"`
+
+	Rewind *Rewind `json:"rewind,omitempty"`
+}
+
+// Rewind tells how a group went back.
+type Rewind struct {
+	Queues      int   `json:"queues"`
+	Exact       int   `json:"exact"`       // queues that were set to just the offset asked for
+	Expected    int64 `json:"expected"`    // messages behind the new place that had been received
+	Replayed    int64 `json:"replayed"`    // of those, received again
+	FirstMillis int64 `json:"firstMillis"` // until history flowed; -1: it never did
+}
+
+// Refusal is one kind of answer by which brokers turned sends away.
+type Refusal struct {
+	Code    int32  `json:"code"`
+	Name    string `json:"name"`   // SYSTEM_BUSY
+	Kind    string `json:"kind"`   // kind of remark, "[TIMEOUT_CLEAN_QUEUE]", or ""
+	Remark  string `json:"remark"` // one of them, as it was sent
+	Count   int64  `json:"count"`
+	First   int64  `json:"firstMillis"`
+	Last    int64  `json:"lastMillis"`
+	Meaning string `json:"meaning"` // one line: what it means
+	Setting string `json:"setting"` // the broker setting that governs it, or ""
+	Help    string `json:"help"`    // what usually helps
+}
+
+// Calibration holds the limits of a machine, measured once.
+type Calibration struct {
+	Measured       time.Time `json:"measured"`
+	LoopbackPerSec float64   `json:"loopbackPerSec"` // sends of 1 KiB a second that a server which only answers takes
+	LoopbackP50    int64     `json:"loopbackP50"`    // µs, one in flight
+	LoopbackP99    int64     `json:"loopbackP99"`    // µs, one in flight
+	AppendBytesSec float64   `json:"appendBytesSec"` // sequential writes, synced once a second
+	SyncP50        int64     `json:"syncP50"`        // µs of an append of 4 KiB and fdatasync
+	SyncP99        int64     `json:"syncP99"`        // µs
+	SyncsPerSec    float64   `json:"syncsPerSec"`    // one after the other
+	TimerP50       int64     `json:"timerP50"`       // µs by which a sleeper wakes up late
+	TimerP999      int64     `json:"timerP999"`      // µs
+	RecordNanos    float64   `json:"recordNanos"`    // recording of one message by this program
+	Folder         string    `json:"folder"`         // whose disk was measured
+	Cores          int       `json:"cores"`
+}
+
+// Shard is one of several generators that make one load together.
+type Shard struct {
+	Index          int       `json:"index"` // from 0
+	Of             int       `json:"of"`
+	Run            string    `json:"run"`            // what the shards have in common
+	Start          time.Time `json:"start"`          // common start
+	ClockAheadUs   int64     `json:"clockAheadUs"`   // of the target's clock, against this machine's
+	ClockUncertain int64     `json:"clockUncertain"` // µs
+	Host           string    `json:"host"`
+	Folder         string    `json:"folder"`
 }
 
 // Node is one process of the target.
@@ -192,6 +307,12 @@ type Generator struct {
 	RSSBytes      int64   `json:"rssBytes"`
 	GCPauseMillis float64 `json:"gcPauseMillis"` // sum of stop-the-world pauses
 	MaxProcs      int     `json:"maxProcs"`
+
+	GCMaxPauseMillis float64 `json:"gcMaxPauseMillis"` // the longest of them
+	GCCycles         int64   `json:"gcCycles"`
+	MachineCPU       float64 `json:"machineCPU"` // share of all cores that was busy, 0…1
+	StealShare       float64 `json:"stealShare"` // of the time that the hypervisor gave to others
+	PeakBytes        int64   `json:"peakBytes"`  // greatest memory of its own
 }
 
 // Point is one line of timeline.jsonl: what happened in one interval.
@@ -203,6 +324,10 @@ type Point struct {
 	Lag        map[string]int64     `json:"lag"`   // consumer group → messages behind, -1 unknown
 	Nodes      map[string]NodePoint `json:"nodes"` // "generator" is one of them
 	LateMicros int64                `json:"late"`  // greatest lateness of the generator in the interval
+
+	Refusals map[string]int64 `json:"refusals,omitempty"` // "2 [TIMEOUT_CLEAN_QUEUE]" → sends turned away
+	Steal    float64          `json:"steal,omitempty"`    // share of the interval that the hypervisor gave to others
+	Backlog  int64            `json:"backlog,omitempty"`  // acknowledged and not yet received
 }
 
 // OpPoint is one operation within one interval, counted when it completed;

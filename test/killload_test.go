@@ -225,16 +225,15 @@ func (s *sender) fill(m *driver.Message) {
 // fillBatch makes m the producer's next batch. s.turn is held.
 func (s *sender) fillBatch(m *driver.Message) {
 	var members []*driver.Message
-	var body []byte
+	var batch []driver.Item
 	for range 1 + s.random.IntN(16) {
 		one := new(driver.Message)
 		s.fill(one)
 		s.c.ledger.Sent(one)
-		props := protocol.AppendProperty(nil, protocol.PropKeys, one.Key)
-		body = protocol.AppendBatchItem(body, 0, one.Body, string(protocol.AppendProperty(props, protocol.PropWait, "true")))
+		batch = append(batch, driver.Item{Key: one.Key, Body: one.Body})
 		members = append(members, one)
 	}
-	*m = driver.Message{Topic: killTopic, Body: body, Batch: true, Queue: -1, Called: time.Now()}
+	*m = driver.Message{Topic: killTopic, Batch: batch, Queue: -1, Called: time.Now()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.batches[m] = members

@@ -11,7 +11,6 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"rmqbench/refbroker/protocol"
 	"rmqbench/workloads/driver"
 )
 
@@ -125,22 +124,20 @@ func (t *target) producer(ctx context.Context, name, topic string, window int, d
 func (l load) message() *driver.Message {
 	m := &driver.Message{Topic: benchTopic, Body: make([]byte, l.size), Queue: -1, Called: time.Now()}
 	if l.batch > 0 {
-		m.Batch, m.Body = true, batchBody(make([]byte, l.size), l.batch, nil)
+		m.Batch, m.Body = batchOf(make([]byte, l.size), l.batch, nil), nil
 	}
 	return m
 }
 
-// batchBody is a batch of n messages with the same body, each with the key of
+// batchOf is a batch of n messages with the same body, each with the key of
 // its number unless key is nil.
-func batchBody(body []byte, n int, key func(i int) string) []byte {
-	var batch, props []byte
-	for i := range n {
-		props = props[:0]
+func batchOf(body []byte, n int, key func(i int) string) []driver.Item {
+	batch := make([]driver.Item, n)
+	for i := range batch {
+		batch[i].Body = body
 		if key != nil {
-			props = protocol.AppendProperty(props, protocol.PropKeys, key(i))
+			batch[i].Key = key(i)
 		}
-		props = protocol.AppendProperty(props, protocol.PropWait, "true")
-		batch = protocol.AppendBatchItem(batch, 0, body, string(props))
 	}
 	return batch
 }
@@ -241,7 +238,7 @@ func (t *target) fill(ctx context.Context, topic string, messages int64, size in
 				continue
 			}
 			n := int(min(batch, messages-at))
-			*m = driver.Message{Topic: topic, Body: batchBody(body, n, key(at)), Batch: true, Queue: int32(at / batch % benchQueues), Sequence: at, Called: time.Now()}
+			*m = driver.Message{Topic: topic, Batch: batchOf(body, n, key(at)), Queue: int32(at / batch % benchQueues), Sequence: at, Called: time.Now()}
 			p.Send(m)
 		}
 	}

@@ -128,7 +128,7 @@ func (e *engine) createTopic(ctx context.Context, t workloads.Topic) error {
 
 func (e *engine) createGroup(ctx context.Context, group string) error {
 	name := e.names.of(group)
-	exists, err := e.cfg.Admin.CreateGroup(ctx, name)
+	exists, err := e.cfg.Admin.CreateGroup(ctx, driver.GroupConfig{Name: name})
 	if err != nil {
 		return fmt.Errorf("creating consumer group %s: %w", name, err)
 	}

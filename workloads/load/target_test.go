@@ -272,9 +272,23 @@ func (a fakeAdmin) DeleteTopic(_ context.Context, topic string) error {
 	return nil
 }
 
-func (a fakeAdmin) CreateGroup(_ context.Context, group string) (bool, error) {
-	a.call("create group " + group)
-	return a.t.topics[group], nil
+func (a fakeAdmin) CreateGroup(_ context.Context, g driver.GroupConfig) (bool, error) {
+	a.call("create group " + g.Name)
+	return a.t.topics[g.Name], nil
+}
+
+func (a fakeAdmin) Positions(context.Context, string, string) (map[driver.Queue]driver.Position, error) {
+	return nil, nil
+}
+
+func (a fakeAdmin) Rewind(context.Context, string, string, driver.Place, bool) (map[driver.Queue]int64, error) {
+	return nil, nil
+}
+
+func (a fakeAdmin) DeadLetters(context.Context, string, func(*driver.Received)) error { return nil }
+
+func (a fakeAdmin) Clock(context.Context) (ahead, uncertain time.Duration, err error) {
+	return 0, 0, nil
 }
 
 func (a fakeAdmin) DeleteGroup(_ context.Context, group string) error {

@@ -104,8 +104,8 @@ func (s selector) Select(m *primitive.Message, queues []*primitive.MessageQueue,
 
 // Send hands m to an idle worker, or to a new one.
 func (p *producer) Send(m *driver.Message) {
-	if m.Batch {
-		p.cfg.Done(m, driver.Result{Outcome: driver.Unsent, Remark: "this driver sends no batches that are made already"})
+	if len(m.Batch) > 0 {
+		p.cfg.Done(m, driver.Result{Outcome: driver.Unsent, Remark: "this driver sends no batches"})
 		return
 	}
 	select {

@@ -144,7 +144,8 @@ func (a *Admin) invoke(ctx context.Context, addr string, cmd *protocol.Command) 
 
 // CreateGroup creates a consumer group on every master that does not have it.
 // exists reports that some master had it.
-func (a *Admin) CreateGroup(ctx context.Context, group string) (exists bool, err error) {
+func (a *Admin) CreateGroup(ctx context.Context, g driver.GroupConfig) (exists bool, err error) {
+	group := g.Name
 	masters, err := a.names.masters(ctx)
 	if err != nil {
 		return false, fmt.Errorf("creating group %s: %w", group, err)

@@ -33,8 +33,7 @@ func TestSendBatch(t *testing.T) {
 		return true
 	})
 	p, done := newProducer(t, open(t, f), time.Second)
-	body := protocol.AppendBatchItem(nil, 0, []byte("a"), "")
-	p.Send(&driver.Message{Topic: "orders", Body: protocol.AppendBatchItem(body, 0, []byte("b"), ""), Batch: true, Queue: -1})
+	p.Send(&driver.Message{Topic: "orders", Batch: []driver.Item{{Body: []byte("a")}, {Body: []byte("b")}}, Queue: -1})
 	if o := await(t, done); o.r.Outcome != driver.Acked || o.r.Offset != 7 {
 		t.Errorf("result %+v", o.r)
 	}

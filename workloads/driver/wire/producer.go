@@ -55,6 +55,7 @@ type call struct {
 	command protocol.Command
 	answer  protocol.SendMessageResponse
 	props   []byte
+	batch   []byte
 	done    remoting.Callback
 }
 
@@ -146,14 +147,7 @@ func (p *producer) signalIdle() {
 // the connection copies the command before GoTimeout returns.
 func (c *call) prepare(q *target) {
 	m := c.m
-	c.props = c.props[:0]
-	if m.Key != "" {
-		c.props = protocol.AppendProperty(c.props, protocol.PropKeys, m.Key)
-	}
-	c.props = protocol.AppendProperty(c.props, protocol.PropWait, "true")
-	if m.Tag != "" {
-		c.props = protocol.AppendProperty(c.props, protocol.PropTags, m.Tag)
-	}
+	c.props = appendProperties(c.props[:0], m.Key, m.Tag)
 	c.broker = q.BrokerName
 	c.header = protocol.SendMessageHeader{
 		ProducerGroup: c.p.cfg.Group, Topic: q.Topic, DefaultTopic: createKey, DefaultTopicQueueNums: defaultQueueNums,
@@ -161,9 +155,31 @@ func (c *call) prepare(q *target) {
 		Properties: unsafe.String(unsafe.SliceData(c.props), len(c.props)),
 	}
 	c.command = protocol.Command{Code: protocol.CodeSendMessageV2, Header: &c.header, Body: m.Body}
-	if m.Batch {
-		c.header.Batch, c.command.Code = true, protocol.CodeSendBatchMessage
+	if len(m.Batch) > 0 {
+		c.batch = appendBatch(c.batch[:0], m.Batch)
+		c.header.Batch, c.command.Code, c.command.Body = true, protocol.CodeSendBatchMessage, c.batch
 	}
+}
+
+// appendBatch appends the messages of a batch in the form that the broker takes apart.
+func appendBatch(b []byte, items []driver.Item) []byte {
+	var room [512]byte
+	for i := range items {
+		props := appendProperties(room[:0], items[i].Key, items[i].Tag)
+		b = protocol.AppendBatchItem(b, 0, items[i].Body, unsafe.String(unsafe.SliceData(props), len(props)))
+	}
+	return b
+}
+
+func appendProperties(b []byte, key, tag string) []byte {
+	if key != "" {
+		b = protocol.AppendProperty(b, protocol.PropKeys, key)
+	}
+	b = protocol.AppendProperty(b, protocol.PropWait, "true")
+	if tag != "" {
+		b = protocol.AppendProperty(b, protocol.PropTags, tag)
+	}
+	return b
 }
 
 // complete takes the answer, in the reader of the connection.

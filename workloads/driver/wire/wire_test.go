@@ -269,7 +269,7 @@ func TestAdmin(t *testing.T) {
 		if got, err := a.CreateTopic(ctx, "orders", 3); err != nil || got != exists {
 			t.Errorf("create topic: exists %v, %v; want %v", got, err, exists)
 		}
-		if got, err := a.CreateGroup(ctx, "cg"); err != nil || got != exists {
+		if got, err := a.CreateGroup(ctx, driver.GroupConfig{Name: "cg"}); err != nil || got != exists {
 			t.Errorf("create group: exists %v, %v; want %v", got, err, exists)
 		}
 	}
