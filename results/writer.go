@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -218,91 +217,4 @@ func (w *Writer) Close() error {
 		return fmt.Errorf("close the run's folder: %w", err)
 	}
 	return nil
-}
-
-// Encode returns the text of run.json for run.
-func Encode(run *Run) ([]byte, error) {
-	body, err := json.MarshalIndent(normal(*run), "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("encode the run: %w", err)
-	}
-	return append(body, '\n'), nil
-}
-
-// normal returns run as the schema wants it: empty lists instead of none, times
-// in UTC, no number that JSON cannot hold, incomplete until it is finished.
-func normal(run Run) Run {
-	run.Schema = Schema
-	run.Started, run.Finished = run.Started.UTC(), run.Finished.UTC()
-	if run.Finished.IsZero() {
-		run.Verdict.Status = Incomplete
-		if len(run.Verdict.Reasons) == 0 {
-			run.Verdict.Reasons = []string{unfinished}
-		}
-	}
-	run.Verdict.Reasons = list(run.Verdict.Reasons)
-	run.Workload.Set = list(run.Workload.Set)
-	run.Profile.Settings = dict(run.Profile.Settings)
-	run.Thresholds, run.Phases = list(run.Thresholds), list(run.Phases)
-	run.Faults, run.Nodes = list(run.Faults), list(run.Nodes)
-	run.Ledger.Violations = list(run.Ledger.Violations)
-	run.Phases = mapped(run.Phases, normalPhase)
-	run.Faults = mapped(run.Faults, func(f Fault) Fault { f.Gap = dict(f.Gap); return f })
-	run.Nodes = mapped(run.Nodes, func(n Node) Node { n.CPUSeconds = finite(n.CPUSeconds); return n })
-	run.Generator.CPUSeconds = finite(run.Generator.CPUSeconds)
-	run.Generator.GCPauseMillis = finite(run.Generator.GCPauseMillis)
-	run.Generator.Lateness.Mean = finite(run.Generator.Lateness.Mean)
-	return run
-}
-
-func normalPhase(p Phase) Phase {
-	p.Operations = mapped(list(p.Operations), func(o Operation) Operation {
-		o.Errors, o.Rate = dict(o.Errors), finite(o.Rate)
-		o.Latency.Mean = finite(o.Latency.Mean)
-		o.ServiceTime.Mean = finite(o.ServiceTime.Mean)
-		o.ErrorLatency.Mean = finite(o.ErrorLatency.Mean)
-		return o
-	})
-	return p
-}
-
-func finitePoint(p Point) Point {
-	nodes := make(map[string]NodePoint, len(p.Nodes))
-	for name, n := range p.Nodes {
-		n.CPU = finite(n.CPU)
-		nodes[name] = n
-	}
-	p.Nodes, p.Ops, p.Lag = nodes, dict(p.Ops), dict(p.Lag)
-	return p
-}
-
-func mapped[T any](s []T, f func(T) T) []T {
-	out := make([]T, len(s))
-	for i, v := range s {
-		out[i] = f(v)
-	}
-	return out
-}
-
-func list[T any](s []T) []T {
-	if s == nil {
-		return []T{}
-	}
-	return s
-}
-
-func dict[V any](m map[string]V) map[string]V {
-	if m == nil {
-		return map[string]V{}
-	}
-	return m
-}
-
-// finite returns v, or -1 (which no figure of ours can be) for a value that
-// JSON has no number for, so that it shows instead of losing the whole run.
-func finite(v float64) float64 {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return -1
-	}
-	return v
 }
