@@ -15,17 +15,6 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Names of the interval logs of a run; the file of each is NAME.hlog. Values
-// are microseconds. A line is one interval of the run; its tag, if it has one, is
-// the phase that its samples belong to.
-const (
-	LogSend        = "send"         // latency of acknowledged sends, from the intended time
-	LogSendService = "send-service" // the same sends, from the actual call
-	LogSendError   = "send-error"   // sends that failed, from the intended time
-	LogReceive     = "receive"      // intended send time until the consumer's handler
-	LogLateness    = "lateness"     // actual call minus intended time
-)
-
 // An interval log is a text file in the format of the Java HdrHistogram
 // library (HistogramLogWriter, log format 1.3), one histogram a line:
 //

@@ -1,8 +1,11 @@
 package results
 
 import (
+	"cmp"
 	"errors"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -28,10 +31,8 @@ func (r *Record) recoverPhases() {
 			r.Run.Phases[i] = p
 		}
 	}
-	r.fillLatencies(LogSend, OpSend, func(o *Operation) *Latency { return &o.Latency })
-	r.fillLatencies(LogSendService, OpSend, func(o *Operation) *Latency { return &o.ServiceTime })
-	r.fillLatencies(LogSendError, OpSend, func(o *Operation) *Latency { return &o.ErrorLatency })
-	r.fillLatencies(LogReceive, OpReceive, func(o *Operation) *Latency { return &o.Latency })
+	r.fillLatencies()
+	r.recoverRefusals()
 	if r.Run.Generator.Lateness.Count == 0 {
 		r.Run.Generator.Lateness = LatencyOf(r.Histogram(LogLateness, nil))
 	}
@@ -77,10 +78,11 @@ func phasesOf(points []Point) []Phase {
 	return phases
 }
 
-func addPoint(p *Phase, name string, op OpPoint) {
-	i := slices.IndexFunc(p.Operations, func(o Operation) bool { return o.Name == name })
+func addPoint(p *Phase, key string, op OpPoint) {
+	name, group := SplitOpKey(key)
+	i := slices.IndexFunc(p.Operations, func(o Operation) bool { return o.Name == name && o.Group == group })
 	if i < 0 {
-		p.Operations = append(p.Operations, Operation{Name: name, Errors: map[string]int64{}})
+		p.Operations = append(p.Operations, Operation{Name: name, Group: group, Errors: map[string]int64{}})
 		i = len(p.Operations) - 1
 	}
 	o := &p.Operations[i]
@@ -92,9 +94,7 @@ func addPoint(p *Phase, name string, op OpPoint) {
 }
 
 func finishPhase(p *Phase) {
-	slices.SortFunc(p.Operations, func(a, b Operation) int {
-		return opOrder(a.Name) - opOrder(b.Name)
-	})
+	slices.SortFunc(p.Operations, compareOperations)
 	if span := p.EndMillis - p.StartMillis; span > 0 {
 		for i := range p.Operations {
 			p.Operations[i].Rate = float64(p.Operations[i].Count) * 1000 / float64(span)
@@ -103,26 +103,84 @@ func finishPhase(p *Phase) {
 }
 
 // opOrder puts sending before receiving.
-func opOrder(name string) int {
-	if name == OpSend {
-		return 0
-	}
-	return 1
+var opOrder = []string{OpSend, OpReply, OpReceive, OpDelivery}
+
+// compareOperations orders by kind, and all groups together before each.
+func compareOperations(a, b Operation) int {
+	return cmp.Or(cmp.Compare(slices.Index(opOrder, a.Name), slices.Index(opOrder, b.Name)),
+		strings.Compare(a.Name, b.Name), strings.Compare(a.Group, b.Group))
 }
 
-// fillLatencies sets, for each phase with samples in a log, the latency that
-// field points to, unless the summary has it.
-func (r *Record) fillLatencies(log, op string, field func(*Operation) *Latency) {
-	sums := r.byPhase(log)
-	for i := range r.Run.Phases {
-		fillPhase(&r.Run.Phases[i], sums, op, field)
-	}
-}
-
-func fillPhase(p *Phase, sums map[string]*hdrhistogram.Histogram, op string, field func(*Operation) *Latency) {
-	for j := range p.Operations {
-		if o := &p.Operations[j]; o.Name == op && field(o).Count == 0 {
-			*field(o) = LatencyOf(sums[p.Name])
+// fillLatencies sets, for each phase with samples in the logs, the latencies of
+// its operations, unless the summary has them.
+func (r *Record) fillLatencies() {
+	for _, group := range r.groups() {
+		for _, m := range measured {
+			sums := r.byPhase(GroupLog(m.log, group))
+			for i := range r.Run.Phases {
+				fillPhase(&r.Run.Phases[i], sums, m.op, group, m.of)
+			}
 		}
 	}
+}
+
+// groups returns the groups of all operations, "" first.
+func (r *Record) groups() []string {
+	out := []string{""}
+	for _, p := range r.Run.Phases {
+		for _, o := range p.Operations {
+			if !slices.Contains(out, o.Group) {
+				out = append(out, o.Group)
+			}
+		}
+	}
+	return out
+}
+
+func fillPhase(p *Phase, sums map[string]*hdrhistogram.Histogram, op, group string, of func(*Operation) *Latency) {
+	for j := range p.Operations {
+		if o := &p.Operations[j]; o.Name == op && o.Group == group && of(o).Count == 0 {
+			*of(o) = LatencyOf(sums[p.Name])
+		}
+	}
+}
+
+// recoverRefusals counts what brokers refused from the timeline, which has code
+// and kind but no more.
+func (r *Record) recoverRefusals() {
+	if len(r.Run.Refusals) > 0 {
+		return
+	}
+	byKey := map[string]*Refusal{}
+	for _, p := range r.Points {
+		for key, n := range p.Refusals {
+			addRefusal(byKey, key, n, p.EndMillis-p.SpanMillis, p.EndMillis)
+		}
+	}
+	for _, f := range byKey {
+		r.Run.Refusals = append(r.Run.Refusals, *f)
+	}
+	slices.SortFunc(r.Run.Refusals, compareRefusals)
+}
+
+func addRefusal(all map[string]*Refusal, key string, n, from, to int64) {
+	if n <= 0 {
+		return
+	}
+	f := all[key]
+	if f == nil {
+		code, kind, _ := strings.Cut(key, " ")
+		number, err := strconv.ParseInt(code, 10, 32)
+		if err != nil { // a key of another making: all of it tells the kind
+			number, kind = 0, key
+		}
+		f = &Refusal{Code: int32(number), Kind: kind, First: from}
+		all[key] = f
+	}
+	f.Count, f.Last = f.Count+n, to
+}
+
+// compareRefusals orders by how frequent they are.
+func compareRefusals(a, b Refusal) int {
+	return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Code, b.Code), strings.Compare(a.Kind, b.Kind))
 }

@@ -1,0 +1,54 @@
+package results
+
+import "strings"
+
+// Names of the interval logs of a run; the file of each is NAME.hlog. Values
+// are microseconds. A line is one interval of the run; its tag, if it has one, is
+// the phase that its samples belong to.
+const (
+	LogSend        = "send"         // latency of acknowledged sends, from the intended time
+	LogSendService = "send-service" // the same sends, from the actual call
+	LogSendError   = "send-error"   // sends that failed, from the intended time
+	LogReceive     = "receive"      // intended send time until the consumer's handler
+	LogReply       = "reply"        // intended send time of a request until its reply
+	LogDelivery    = "delivery"     // the time that a delayed message was due until the consumer got it
+	LogLateness    = "lateness"     // actual call minus intended time
+)
+
+// GroupLog names the log of one producer or consumer group: the name of the log
+// of all groups, a dot, and the group's with what a file cannot be called replaced.
+func GroupLog(log, group string) string {
+	if group == "" {
+		return log
+	}
+	return log + "." + fileName(group)
+}
+
+// OpKey names an operation of one group within Point.Ops, "send/checkout";
+// without a group it is the operation of all together, "send".
+func OpKey(op, group string) string {
+	if group == "" {
+		return op
+	}
+	return op + "/" + group
+}
+
+// SplitOpKey is the reverse of OpKey.
+func SplitOpKey(key string) (op, group string) {
+	op, group, _ = strings.Cut(key, "/")
+	return op, group
+}
+
+// measured are the latencies that have a log, by operation. The logs of a group
+// are called after these.
+var measured = []struct {
+	log, op string
+	of      func(*Operation) *Latency
+}{
+	{LogSend, OpSend, func(o *Operation) *Latency { return &o.Latency }},
+	{LogSendService, OpSend, func(o *Operation) *Latency { return &o.ServiceTime }},
+	{LogSendError, OpSend, func(o *Operation) *Latency { return &o.ErrorLatency }},
+	{LogReceive, OpReceive, func(o *Operation) *Latency { return &o.Latency }},
+	{LogReply, OpReply, func(o *Operation) *Latency { return &o.Latency }},
+	{LogDelivery, OpDelivery, func(o *Operation) *Latency { return &o.Latency }},
+}
