@@ -140,9 +140,9 @@ func (a *Admin) resetByTime(ctx context.Context, queues []target, group string, 
 	return nil
 }
 
-// storeTime returns the first store timestamp that is not before at. A negative
-// one would mean the end of the queue.
-func storeTime(at time.Time) int64 { return max(0, at.Add(time.Millisecond-1).UnixMilli()) }
+// storeTime returns at as brokers stamp messages, in whole milliseconds. A
+// negative one would mean the end of the queue.
+func storeTime(at time.Time) int64 { return max(0, at.UnixMilli()) }
 
 // reset is INVOKE_BROKER_TO_RESET_OFFSET for the broker of q.
 func (a *Admin) reset(ctx context.Context, q target, group string, more ...protocol.Field) (map[protocol.MessageQueue]int64, error) {
