@@ -276,10 +276,7 @@ func (p *producer) lookUp(ctx context.Context) error {
 
 // heartbeat tells every master of the topic that this producer exists.
 func (p *producer) heartbeat(ctx context.Context) error {
-	body := protocol.Marshal(&protocol.HeartbeatData{
-		ClientID: p.id, ProducerDataSet: []protocol.ProducerData{{GroupName: p.cfg.Group}},
-		ConsumerDataSet: []protocol.ConsumerData{},
-	})
+	body := producerBeat(p.id, p.cfg.Group)
 	var first error
 	seen := map[string]bool{}
 	for _, q := range p.route.Load().writable {
@@ -293,6 +290,13 @@ func (p *producer) heartbeat(ctx context.Context) error {
 		}
 	}
 	return first
+}
+
+// producerBeat is the heartbeat of a client that is a producer of the group.
+func producerBeat(id, group string) []byte {
+	return protocol.Marshal(&protocol.HeartbeatData{
+		ClientID: id, ProducerDataSet: []protocol.ProducerData{{GroupName: group}}, ConsumerDataSet: []protocol.ConsumerData{},
+	})
 }
 
 // Close waits for the answers that are due, at most until ctx ends.

@@ -155,22 +155,12 @@ func (p *puller) locate() bool {
 func (p *puller) committed() (int64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
 	defer cancel()
-	fields := protocol.Fields{field("topic", p.q.Topic), intField("queueId", int64(p.q.QueueID)), field("bname", p.q.BrokerName)}
-	offset, err := p.askOffset(ctx, protocol.CodeQueryConsumerOffset, append(fields, field("consumerGroup", p.c.cfg.Group)))
+	q := target{p.q, *p.addr.Load()}
+	offset, err := askOffset(ctx, p.c.client, q, protocol.CodeQueryConsumerOffset, field("consumerGroup", p.c.cfg.Group))
 	if refusedWith(err, protocol.RespQueryNotFound) {
-		return p.askOffset(ctx, protocol.CodeGetMinOffset, fields)
+		return askOffset(ctx, p.c.client, q, protocol.CodeGetMinOffset)
 	}
 	return offset, err
-}
-
-func (p *puller) askOffset(ctx context.Context, code int32, fields protocol.Fields) (int64, error) {
-	resp, err := invoke(ctx, p.c.client, *p.addr.Load(), &protocol.Command{Code: code, Fields: fields})
-	if err != nil {
-		return 0, err
-	}
-	r := protocol.FieldReader{Fields: resp.Fields}
-	offset := r.Int64("offset")
-	return offset, r.Err()
 }
 
 // request sends the next pull. Its answer comes to p.answers, whatever happens.
@@ -211,9 +201,7 @@ func (b *batch) complete(resp *protocol.Command, err error) {
 }
 
 func (b *batch) read(resp *protocol.Command) {
-	switch resp.Code {
-	case protocol.RespSuccess, protocol.RespPullNotFound, protocol.RespPullRetryImmediately, protocol.RespPullOffsetMoved:
-	default:
+	if !pulled(resp.Code) {
 		b.err = &errRefused{resp.Code, string([]byte(resp.Remark))}
 		return
 	}
@@ -346,7 +334,7 @@ func (p *puller) commit() {
 	if !ok {
 		return
 	}
-	if err := p.c.client.Oneway(*p.addr.Load(), p.commitCommand(at)); err == nil {
+	if err := p.c.client.Oneway(*p.addr.Load(), commitCommand(p.c.cfg.Group, p.q, at)); err == nil {
 		p.mu.Lock()
 		p.sent = at
 		p.mu.Unlock()
@@ -363,13 +351,6 @@ func (p *puller) uncommitted() (int64, bool) {
 	return at, located && at != p.sent
 }
 
-func (p *puller) commitCommand(at int64) *protocol.Command {
-	return &protocol.Command{Code: protocol.CodeUpdateConsumerOffset, Fields: protocol.Fields{
-		field("consumerGroup", p.c.cfg.Group), field("topic", p.q.Topic), intField("queueId", int64(p.q.QueueID)),
-		intField("commitOffset", at), field("bname", p.q.BrokerName),
-	}}
-}
-
 // commitNow commits and waits until the broker has it.
 func (p *puller) commitNow(ctx context.Context) error {
 	p.c.mu.Lock()
@@ -378,7 +359,7 @@ func (p *puller) commitNow(ctx context.Context) error {
 	if !located {
 		return nil
 	}
-	if _, err := invoke(ctx, p.c.client, *p.addr.Load(), p.commitCommand(p.processed())); err != nil {
+	if _, err := invoke(ctx, p.c.client, *p.addr.Load(), commitCommand(p.c.cfg.Group, p.q, p.processed())); err != nil {
 		return fmt.Errorf("committing the offset of %s queue %d: %w", p.q.Topic, p.q.QueueID, err)
 	}
 	return nil
@@ -428,14 +409,7 @@ func (c *consumer) handle(m *protocol.Message, p *puller, r *driver.Received) bo
 	if !c.matches(m.Topic, tag) {
 		return true
 	}
-	key, _ := protocol.Property(m.Properties, protocol.PropKeys)
-	*r = driver.Received{
-		Topic: m.Topic, Tag: tag, Key: key, Broker: p.q.BrokerName, Queue: m.QueueID, Offset: m.QueueOffset,
-		Stored: time.UnixMilli(m.StoreTimestamp), Body: m.Body, Redelivered: m.ReconsumeTimes > 0,
-	}
-	if origin, ok := protocol.Property(m.Properties, protocol.PropRetryTopic); ok && m.Topic == c.topics[1] {
-		r.Topic = origin
-	}
+	receive(r, m, p.q.BrokerName)
 	if err := c.cfg.Handle(r); err != nil {
 		return p.sendBack(m)
 	}
