@@ -162,7 +162,7 @@ type demand struct {
 	over     bool
 }
 
-// until returns how many arrivals are planned before end and were not counted yet.
+// until returns how many messages are planned before end and were not counted yet.
 func (d *demand) until(end time.Duration) (n int64) {
 	for {
 		if !d.have {
@@ -176,7 +176,7 @@ func (d *demand) until(end time.Duration) (n int64) {
 			return n
 		}
 		d.have = false
-		n++
+		n += int64(d.next.Messages)
 	}
 }
 

@@ -109,7 +109,7 @@ func (p *pacer) run() {
 		if !ok || !p.wait(p.e.start.Add(a.At)) {
 			return
 		}
-		p.e.planned[a.Phase].Add(1)
+		p.e.planned[a.Phase].Add(int64(a.Messages))
 		p.send(a)
 	}
 }
@@ -127,17 +127,17 @@ func (p *pacer) wait(t time.Time) bool {
 
 func (p *pacer) send(a Arrival) {
 	n := int64(len(p.instances))
-	i := p.instances[a.Index%n]
+	i := p.instances[a.Number%n]
 	m := i.slots.take()
 	if m == nil {
 		i.shard.drop(a.Phase)
 		return
 	}
-	p.generator.Fill(m, a.Index)
-	m.Topic, m.Producer, m.Sequence, m.Phase = i.topic, i.number, a.Index/n, a.Phase
-	m.Queue = p.queue(m.Key)
 	m.Intended = p.e.start.Add(a.At)
-	Stamp(m.Body, Identity{Run: p.e.runID, Producer: i.number, Sequence: m.Sequence, Intended: m.Intended.UnixNano()})
+	p.generator.Fill(m, a.Index, a.Messages)
+	m.Topic, m.Producer, m.Sequence, m.Phase = i.topic, i.number, a.Number/n*int64(a.Messages), a.Phase
+	m.Queue = p.queue(m.Key)
+	stamp(m, p.e.runID)
 	p.e.ledger.send(m)
 	m.Called = p.e.clock.Now()
 	i.shard.late(a.Phase, m.Called.Sub(m.Intended))
