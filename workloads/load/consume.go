@@ -14,7 +14,7 @@ type member struct {
 	e        *engine
 	name     string
 	group    int
-	shard    *shard
+	lane     lane
 	workers  chan *worker
 	consumer driver.Consumer
 }
@@ -23,7 +23,7 @@ func newMember(e *engine, group int, c *workloads.Consumer, n int) *member {
 	threads := max(1, c.Threads)
 	m := &member{
 		e: e, group: group, name: fmt.Sprintf("%s-%d-%08x", c.Name, n, uint32(e.runID)),
-		shard: e.rec.shard(n + group), workers: make(chan *worker, threads),
+		lane: e.rec.lane(n+group, len(e.plan.Producers)+group), workers: make(chan *worker, threads),
 	}
 	for t := range threads {
 		seed := rand.New(rand.NewPCG(e.plan.Seed, uint64(group)<<32|uint64(n)<<16|uint64(t))).Uint64()
@@ -41,7 +41,11 @@ func (m *member) handle(r *driver.Received) error {
 	id, first := m.e.ledger.receive(m.group, r)
 	if first {
 		at := time.Duration(id.Intended - m.e.start.UnixNano())
-		m.shard.receive(m.e.phaseAt(at), len(r.Body), now.Sub(m.e.start)-at)
+		if id.Due != 0 {
+			m.lane.deliver(m.e.phaseAt(at), len(r.Body), now.Sub(time.UnixMilli(id.Due)))
+		} else {
+			m.lane.receive(m.e.phaseAt(at), len(r.Body), now.Sub(m.e.start)-at)
+		}
 	}
 	w := <-m.workers
 	w.work(m.e.leave)

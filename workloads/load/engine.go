@@ -40,7 +40,7 @@ type engine struct {
 	planned []atomic.Int64 // arrivals that came due, by phase
 	rec     *recorder
 	ledger  *ledger
-	totals  []*tally // by phase; the collector's until it has ended
+	totals  *figures // the collector's until it has ended
 	limits  workloads.Limits
 	usage   *usage
 
@@ -91,10 +91,9 @@ func newEngine(cfg Config) (*engine, error) {
 	}
 	e.phases = spans(cfg.Plan)
 	e.planned = make([]atomic.Int64, len(e.phases))
-	for range e.phases {
-		e.totals = append(e.totals, new(tally))
-	}
-	e.rec = newRecorder(2*runtime.NumCPU(), len(e.phases))
+	streams := len(cfg.Plan.Producers) + len(cfg.Plan.Consumers)
+	e.totals = newFigures(len(e.phases), streams)
+	e.rec = newRecorder(2*runtime.NumCPU(), len(e.phases), len(cfg.Plan.Producers), streams)
 	e.ledger = newLedger(e.runID, producerTopics(cfg.Plan), consumerGroups(cfg.Plan), asksForOrder(cfg.Plan))
 	return e, nil
 }

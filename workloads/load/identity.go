@@ -18,18 +18,24 @@ import (
 //	    12    4  producer
 //	    16    8  sequence
 //	    24    8  intended time, Unix nanoseconds
-//	    32    4  CRC-32C of the body behind the identity
-//	    36    4  CRC-32C of the 36 bytes before
+//	    32    1  flags: 1 for a message that must never be delivered
+//	    33    7  time that it is due, Unix milliseconds; 0 when it is not delayed
+//	    40    4  CRC-32C of the body behind the identity
+//	    44    4  CRC-32C of the 44 bytes before
 const (
-	IdentitySize       = 40
+	IdentitySize       = 48
 	IdentityJSONPrefix = `{"id":"`
 
 	offRun      = 4
 	offProducer = 12
 	offSequence = 16
 	offIntended = 24
-	offContent  = 32
-	offSum      = 36
+	offDue      = 32 // flags and time in one number
+	offContent  = 40
+	offSum      = 44
+
+	flagHidden = 1 << 56
+	dueMask    = flagHidden - 1
 )
 
 const identityMagic = "RMQB"
@@ -40,6 +46,8 @@ type Identity struct {
 	Producer int
 	Sequence int64
 	Intended int64 // Unix nanoseconds
+	Due      int64 // Unix milliseconds of a delayed message; 0 for any other
+	Hidden   bool  // its transaction is rolled back: nobody may receive it
 }
 
 // Errors of ReadIdentity.
@@ -77,6 +85,11 @@ func encodeIdentity(raw *[IdentitySize]byte, id Identity, content []byte) {
 	binary.BigEndian.PutUint32(raw[offProducer:], uint32(id.Producer))
 	binary.BigEndian.PutUint64(raw[offSequence:], uint64(id.Sequence))
 	binary.BigEndian.PutUint64(raw[offIntended:], uint64(id.Intended))
+	due := uint64(id.Due) & dueMask
+	if id.Hidden {
+		due |= flagHidden
+	}
+	binary.BigEndian.PutUint64(raw[offDue:], due)
 	binary.BigEndian.PutUint32(raw[offContent:], crc32.Checksum(content, castagnoli))
 	binary.BigEndian.PutUint32(raw[offSum:], sumOf(raw))
 }
@@ -112,11 +125,13 @@ func decodeIdentity(raw *[IdentitySize]byte, content []byte) (Identity, error) {
 	if sumOf(raw) != binary.BigEndian.Uint32(raw[offSum:]) {
 		return Identity{}, ErrDamaged
 	}
+	due := binary.BigEndian.Uint64(raw[offDue:])
 	id := Identity{
 		Run:      binary.BigEndian.Uint64(raw[offRun:]),
 		Producer: int(binary.BigEndian.Uint32(raw[offProducer:])),
 		Sequence: int64(binary.BigEndian.Uint64(raw[offSequence:])),
 		Intended: int64(binary.BigEndian.Uint64(raw[offIntended:])),
+		Due:      int64(due & dueMask), Hidden: due&flagHidden != 0,
 	}
 	if crc32.Checksum(content, castagnoli) != binary.BigEndian.Uint32(raw[offContent:]) {
 		return id, ErrCorrupt

@@ -17,7 +17,7 @@ type instance struct {
 	topic    string
 	number   int // over all producer groups
 	slots    slots
-	shard    *shard
+	lane     lane
 	producer driver.Producer
 }
 
@@ -51,10 +51,10 @@ func (s *slots) give(m *driver.Message) {
 	s.free = append(s.free, m)
 }
 
-func newInstance(e *engine, p *workloads.Producer, number, n int) *instance {
+func newInstance(e *engine, p *workloads.Producer, g, number, n int) *instance {
 	return &instance{
 		e: e, name: fmt.Sprintf("%s-%d-%08x", p.Name, n, uint32(e.runID)), topic: e.names.of(p.Topic),
-		number: number, slots: slots{left: max(1, p.MaxInFlight)}, shard: e.rec.shard(number),
+		number: number, slots: slots{left: max(1, p.MaxInFlight)}, lane: e.rec.lane(number, g),
 	}
 }
 
@@ -62,7 +62,7 @@ func newInstance(e *engine, p *workloads.Producer, number, n int) *instance {
 func (i *instance) done(m *driver.Message, r driver.Result) {
 	now := i.e.clock.Now()
 	expected := i.e.ledger.resolve(m, &r)
-	i.shard.done(m, &r, expected, now)
+	i.lane.done(m, &r, expected, now)
 	i.slots.give(m)
 }
 
@@ -73,6 +73,7 @@ type pacer struct {
 	instances []*instance // of the whole group
 	schedule  *Schedule
 	generator *Generator
+	lane      lane
 	queues    int // > 0: messages of a key go to one queue of so many
 }
 
@@ -81,7 +82,7 @@ func (e *engine) pacers() []*pacer {
 	for g, instances := range e.byGroup {
 		out = append(out, &pacer{
 			e: e, instances: instances, schedule: NewSchedule(e.plan, g), generator: NewGenerator(e.plan, g),
-			queues: e.orderedQueues(g),
+			queues: e.orderedQueues(g), lane: e.rec.pacer(g),
 		})
 	}
 	return out
@@ -109,7 +110,7 @@ func (p *pacer) run() {
 		if !ok || !p.wait(p.e.start.Add(a.At)) {
 			return
 		}
-		p.e.planned[a.Phase].Add(1)
+		p.e.planned[a.Phase].Add(int64(a.Messages))
 		p.send(a)
 	}
 }
@@ -127,20 +128,20 @@ func (p *pacer) wait(t time.Time) bool {
 
 func (p *pacer) send(a Arrival) {
 	n := int64(len(p.instances))
-	i := p.instances[a.Index%n]
+	i := p.instances[a.Number%n]
 	m := i.slots.take()
 	if m == nil {
-		i.shard.drop(a.Phase)
+		p.lane.drop(a.Phase, a.Messages)
 		return
 	}
-	p.generator.Fill(m, a.Index)
-	m.Topic, m.Producer, m.Sequence, m.Phase = i.topic, i.number, a.Index/n, a.Phase
-	m.Queue = p.queue(m.Key)
 	m.Intended = p.e.start.Add(a.At)
-	Stamp(m.Body, Identity{Run: p.e.runID, Producer: i.number, Sequence: m.Sequence, Intended: m.Intended.UnixNano()})
+	p.generator.Fill(m, a.Index, a.Messages)
+	m.Topic, m.Producer, m.Sequence, m.Phase = i.topic, i.number, a.Number/n*int64(a.Messages), a.Phase
+	m.Queue = p.queue(m.Key)
+	stamp(m, p.e.runID)
 	p.e.ledger.send(m)
 	m.Called = p.e.clock.Now()
-	i.shard.late(a.Phase, m.Called.Sub(m.Intended))
+	p.lane.late(a.Phase, m.Called.Sub(m.Intended), a.Messages)
 	i.producer.Send(m)
 }
 

@@ -201,7 +201,7 @@ func (e *engine) startProducers(ctx context.Context) error {
 		p := &e.plan.Producers[g]
 		var group []*instance
 		for n := range max(1, p.Count) {
-			i := newInstance(e, p, number, n)
+			i := newInstance(e, p, g, number, n)
 			producer, err := e.cfg.Driver.NewProducer(ctx, driver.ProducerConfig{
 				Group: e.names.of("producer-" + p.Name), Instance: i.name, Topic: i.topic,
 				MaxInFlight: max(1, p.MaxInFlight), Timeout: p.Timeout, Done: i.done,

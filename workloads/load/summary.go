@@ -29,8 +29,8 @@ func (e *engine) summary() *results.Run {
 	run.Ledger, e.left = e.ledger.close(func(g int) bool { return e.consumedAll[g] })
 	run.Nodes = e.usage.nodes()
 	run.Generator = e.usage.generator()
-	all, judged := e.merged("")
-	run.Generator.Lateness = results.LatencyOf(all.hist[lateness])
+	all, judged := e.merged("", -1)
+	run.Generator.Lateness = results.LatencyOf(all.hist[lateness].export())
 	run.Generator.Dropped = all.outcomes[driver.Dropped]
 	run.Thresholds = e.thresholds(&run.Ledger)
 	run.Verdict = e.verdict(judged)
@@ -53,7 +53,8 @@ func (e *engine) bounds(i int) (from, to time.Duration) {
 // phaseResult sums up one phase; ok is false for one that never began.
 func (e *engine) phaseResult(i int) (results.Phase, bool) {
 	from, to := e.bounds(i)
-	if e.why != "" && from >= e.cut && !e.totals[i].used {
+	total := e.totals.phase(i)
+	if e.why != "" && from >= e.cut && !total.used {
 		return results.Phase{}, false
 	}
 	p := e.phases[i]
@@ -62,10 +63,10 @@ func (e *engine) phaseResult(i int) (results.Phase, bool) {
 		Operations: []results.Operation{},
 	}
 	if planned := e.planned[i].Load(); planned > 0 || !p.Drain {
-		out.Operations = append(out.Operations, sendOperation(e.totals[i], planned, to-from))
+		out.Operations = append(out.Operations, sendOperation(total, planned, to-from))
 	}
-	if len(e.plan.Consumers) > 0 && (!p.Drain || e.totals[i].received > 0) {
-		out.Operations = append(out.Operations, receiveOperation(e.totals[i], to-from))
+	if len(e.plan.Consumers) > 0 && (!p.Drain || total.received > 0) {
+		out.Operations = append(out.Operations, receiveOperation(total, to-from))
 	}
 	return out, true
 }
@@ -74,8 +75,8 @@ func sendOperation(t *tally, planned int64, d time.Duration) results.Operation {
 	return results.Operation{
 		Name: results.OpSend, Planned: planned, Count: t.outcomes[driver.Acked], Errors: t.failures(),
 		Rate: perSecond(t.outcomes[driver.Acked], d), Bytes: t.acked,
-		Latency: results.LatencyOf(t.hist[sendLatency]), ServiceTime: results.LatencyOf(t.hist[sendService]),
-		ErrorLatency: results.LatencyOf(t.hist[sendError]),
+		Latency: results.LatencyOf(t.hist[sendLatency].export()), ServiceTime: results.LatencyOf(t.hist[sendService].export()),
+		ErrorLatency: results.LatencyOf(t.hist[sendError].export()),
 		NegativeTime: t.negative[sendLatency] + t.negative[sendService] + t.negative[sendError],
 	}
 }
@@ -83,7 +84,7 @@ func sendOperation(t *tally, planned int64, d time.Duration) results.Operation {
 func receiveOperation(t *tally, d time.Duration) results.Operation {
 	return results.Operation{
 		Name: results.OpReceive, Planned: t.expected, Count: t.received, Errors: map[string]int64{},
-		Rate: perSecond(t.received, d), Bytes: t.payload, Latency: results.LatencyOf(t.hist[receiveLatency]),
+		Rate: perSecond(t.received, d), Bytes: t.payload, Latency: results.LatencyOf(t.hist[receiveLatency].export()),
 		NegativeTime: t.negative[receiveLatency],
 	}
 }
@@ -96,11 +97,12 @@ func perSecond(n int64, d time.Duration) float64 {
 }
 
 // merged adds up every phase, and those that count: warm-up left out. With a
-// phase's name it is that phase alone.
-func (e *engine) merged(phase string) (all, judged *tally) {
+// phase's name it is that phase alone, with a stream that stream.
+func (e *engine) merged(phase string, stream int) (all, judged *tally) {
 	all, judged = new(tally), new(tally)
-	for i, t := range e.totals {
-		if phase != "" && e.phases[i].Name != phase {
+	for k, t := range e.totals.by {
+		i := k / e.totals.streams
+		if phase != "" && e.phases[i].Name != phase || stream >= 0 && k%e.totals.streams != stream {
 			continue
 		}
 		all.add(t)

@@ -15,11 +15,16 @@ import (
 // thresholds holds the run against every demand of its plan.
 func (e *engine) thresholds(l *results.Ledger) []results.Threshold {
 	out := []results.Threshold{}
-	for _, t := range e.plan.Thresholds {
+	for i, t := range e.plan.Thresholds {
 		value, ok := e.figure(t, l)
+		where := ""
+		if w := e.collector.windows[i]; w != nil {
+			value, ok = w.worst, w.judged
+			where = fmt.Sprintf(" in the %s until %s", t.Window, roundDuration(w.when))
+		}
 		r := results.Threshold{Expression: t.Text, Actual: "no samples"}
 		if ok {
-			r.Actual = withUnit(value, t.Unit)
+			r.Actual = withUnit(value, t.Unit) + where
 			r.Passed = holds(value, t.Cmp, t.Value)
 		}
 		out = append(out, r)
@@ -32,14 +37,26 @@ func (e *engine) figure(t workloads.Threshold, l *results.Ledger) (value float64
 	if t.Op == "" {
 		return ledgerFigure(t.Metric, l)
 	}
-	_, judged := e.merged(t.Phase)
+	_, judged := e.merged(t.Phase, e.streamOf(t.Op, t.Group))
 	planned, span := e.extent(t.Phase)
-	switch t.Op {
+	if t.Op == results.OpReceive || t.Op == results.OpDelivery {
+		planned = judged.expected
+	}
+	return opFigure(t.Op, t.Metric, judged, planned, span)
+}
+
+// opFigure returns a figure of an operation out of what was measured over span.
+func opFigure(op, metric string, t *tally, planned int64, span time.Duration) (value float64, ok bool) {
+	missing := max(0, t.expected-t.received)
+	switch op {
 	case results.OpSend:
-		return figureOf(t.Metric, judged.hist[sendLatency], judged.outcomes[driver.Acked], judged.errors(), planned, span)
+		return figureOf(metric, t.hist[sendLatency].export(), t.outcomes[driver.Acked], t.errors(), planned, span)
+	case results.OpReply:
+		return figureOf(metric, t.hist[replyLatency].export(), t.hist[replyLatency].count(), t.errors(), planned, span)
 	case results.OpReceive:
-		missing := max(0, judged.expected-judged.received)
-		return figureOf(t.Metric, judged.hist[receiveLatency], judged.received, missing, judged.expected, span)
+		return figureOf(metric, t.hist[receiveLatency].export(), t.received, missing, planned, span)
+	case results.OpDelivery:
+		return figureOf(metric, t.hist[deliveryError].export(), t.hist[deliveryError].count(), missing, planned, span)
 	}
 	return 0, false
 }

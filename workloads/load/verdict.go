@@ -52,10 +52,10 @@ func (e *engine) plannedJudged() (n int64) {
 
 func tooLate(t *tally, limit time.Duration) string {
 	h := t.hist[lateness]
-	if limit <= 0 || h == nil || h.TotalCount() == 0 {
+	if limit <= 0 || h.count() == 0 {
 		return ""
 	}
-	p99 := time.Duration(h.ValueAtQuantile(99)) * time.Microsecond
+	p99 := time.Duration(h.export().ValueAtQuantile(99)) * time.Microsecond
 	if p99 <= limit {
 		return ""
 	}
@@ -81,7 +81,7 @@ func (e *engine) notes() []string {
 	var out []string
 	for i := range e.phases {
 		planned := e.planned[i].Load()
-		if n := e.totals[i].outcomes[driver.Acked]; planned > 0 && n > 0 && n < results.MinSamples(99) && !e.phases[i].Warmup {
+		if n := e.totals.phase(i).outcomes[driver.Acked]; planned > 0 && n > 0 && n < results.MinSamples(99) && !e.phases[i].Warmup {
 			out = append(out, fmt.Sprintf("phase %s has only %d acknowledged messages: it has no p99 and beyond", e.phases[i].Name, n))
 		}
 	}
