@@ -25,6 +25,8 @@ type chart struct {
 	lines []line
 	bands []band
 	marks []mark
+
+	refused []band // stretches in which brokers turned sends away
 }
 
 // line is one series. A point whose Y is NaN is a gap.
@@ -126,7 +128,7 @@ func (c *chart) plot(s size) (*plot.Plot, error) {
 	p.BackgroundColor = nil
 	setAxis(&p.X, c.x(s.ticks))
 	setAxis(&p.Y, c.y)
-	p.Add(bandPlotter(c.bands), gridPlotter{c.y}, markPlotter(c.marks))
+	p.Add(bandPlotter(c.bands), gridPlotter{c.y}, refusedPlotter(c.refused), markPlotter(c.marks))
 	for _, l := range c.lines {
 		if err := l.addTo(p); err != nil {
 			return nil, fmt.Errorf("line %s: %w", l.label, err)
@@ -282,7 +284,26 @@ func (g gridPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// markPlotter marks faults by a vertical line with its name along it.
+// refusedPlotter draws a thick line along the bottom of the stretches in which
+// brokers turned sends away, with the word above the first that has room for it.
+type refusedPlotter []band
+
+// Plot implements plot.Plotter.
+func (r refusedPlotter) Plot(c draw.Canvas, p *plot.Plot) {
+	tx, _ := p.Transforms(&c)
+	st := textStyle(inkSeries[7], fontTick-1)
+	st.YAlign = draw.YBottom
+	for i, b := range r {
+		left, right := max(c.Min.X, tx(b.from)), min(c.Max.X, tx(b.to))
+		y := c.Min.Y + 2.5
+		c.StrokeLine2(draw.LineStyle{Color: inkSeries[7].color(), Width: 5}, left, y, max(right, left+2), y)
+		if i == 0 {
+			c.FillText(st, vg.Point{X: min(left, c.Max.X-st.Width(b.label)), Y: y + 4}, b.label)
+		}
+	}
+}
+
+// markPlotter marks events and faults by a vertical line with its name along it.
 type markPlotter []mark
 
 // Plot implements plot.Plotter.
@@ -293,7 +314,9 @@ func (e markPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 	for _, ev := range e {
 		x := tx(ev.at)
 		c.StrokeLine2(draw.LineStyle{Color: inkText.color(), Width: 1.2, Dashes: []vg.Length{3, 3}}, x, c.Min.Y, x, c.Max.Y)
-		c.FillText(st, vg.Point{X: x + 2, Y: c.Max.Y - 4}, shorten(ev.label, st, c.Size().Y-8))
+		if ev.label != "" {
+			c.FillText(st, vg.Point{X: x + 2, Y: c.Max.Y - 4}, shorten(ev.label, st, c.Size().Y-8))
+		}
 	}
 }
 

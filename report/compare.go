@@ -165,6 +165,22 @@ func phaseMetrics(phase string) []metric {
 			return float64(o.Count) / float64(o.Planned)
 		}), Percent},
 		{"Failed", false, phaseFigure(phase, func(_ results.Phase, o *results.Operation) float64 { return float64(sumOf(o.Errors)) }), whole},
+		{"Reply p50", false, latency(results.OpReply, intended, p50), micros},
+		{"Reply p99", false, latency(results.OpReply, intended, p99), micros},
+		{"Delayed messages late, p99", false, latency(results.OpDelivery, intended, p99), micros},
+		{"Time to catch up", false, catchUp(phase), micros},
+	}
+}
+
+// catchUp is how long a backlog took to go down, in microseconds.
+func catchUp(phase string) func(*gathered) float64 {
+	return func(g *gathered) float64 {
+		for _, p := range g.rec.Run.Phases {
+			if p.Name == phase && p.CatchUp != nil && p.CatchUp.Millis >= 0 {
+				return float64(p.CatchUp.Millis) * 1000
+			}
+		}
+		return gap
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -22,6 +23,8 @@ type gathered struct {
 	points   []pointColumn
 	send     []latencyColumn
 	receive  []latencyColumn
+	reply    []latencyColumn
+	delivery []latencyColumn
 	totals   map[string]*hdrhistogram.Histogram // by log, without warm-up
 	problems []string
 }
@@ -60,6 +63,9 @@ type pointColumn struct {
 	ops   map[string]results.OpPoint
 	lag   map[string]int64
 	nodes map[string]results.NodePoint
+
+	refusals map[string]int64
+	backlog  int64
 }
 
 // gather reads timeline and logs once.
@@ -74,6 +80,8 @@ func gather(rec *results.Record) *gathered {
 	g.points = g.pointColumns()
 	g.send = g.readLog(results.LogSend)
 	g.receive = g.readLog(results.LogReceive)
+	g.reply = g.readLog(results.LogReply)
+	g.delivery = g.readLog(results.LogDelivery)
 	g.readLog(results.LogSendService)
 	return g
 }
@@ -158,7 +166,7 @@ func (g *gathered) pointColumns() []pointColumn {
 }
 
 func joinPoints(part []results.Point) pointColumn {
-	c := pointColumn{ops: map[string]results.OpPoint{}, lag: map[string]int64{}, nodes: map[string]results.NodePoint{}}
+	c := pointColumn{ops: map[string]results.OpPoint{}, lag: map[string]int64{}, nodes: map[string]results.NodePoint{}, refusals: map[string]int64{}}
 	from := float64(part[0].EndMillis-part[0].SpanMillis) / 1000
 	to := float64(part[len(part)-1].EndMillis) / 1000
 	c.at, c.span = (from+to)/2, to-from
@@ -171,6 +179,10 @@ func joinPoints(part []results.Point) pointColumn {
 		for name, n := range p.Lag {
 			c.lag[name] = max(n, valueOr(c.lag, name, -1))
 		}
+		for name, n := range p.Refusals {
+			c.refusals[name] += n
+		}
+		c.backlog = max(c.backlog, p.Backlog)
 		for name, n := range p.Nodes {
 			c.nodes[name] = joinNode(c.nodes[name], n, float64(p.SpanMillis)/1000/max(c.span, 1e-3))
 		}
@@ -202,10 +214,46 @@ func (g *gathered) bands() []band {
 	return out
 }
 
-func (g *gathered) faults() []mark {
+// maxMarks is how many events have their name on a chart; more would hide it.
+const maxMarks = 12
+
+// marks returns the faults and the events of the run as moments. Of many events,
+// the first of each kind has its name.
+func (g *gathered) marks() []mark {
 	var out []mark
 	for _, f := range g.rec.Run.Faults {
 		out = append(out, mark{clean(f.Action + " " + f.Target), float64(f.AtMillis) / 1000})
+	}
+	events := g.rec.Run.Events
+	if len(events) > maxEvents {
+		events = events[:maxEvents]
+	}
+	named := map[string]bool{}
+	for _, e := range events {
+		m := mark{at: float64(e.AtMillis) / 1000}
+		if len(events) <= maxMarks || !named[e.What] {
+			m.label = clean(strings.TrimSpace(e.What + " " + e.Group + e.Target))
+		}
+		named[e.What] = true
+		out = append(out, m)
+	}
+	return out
+}
+
+// refused returns the stretches of time in which brokers turned sends away.
+func (g *gathered) refused() []band {
+	var out []band
+	for _, c := range g.points {
+		var n int64
+		for _, k := range c.refusals {
+			n += k
+		}
+		from, to := c.at-c.span/2, c.at+c.span/2
+		if last := len(out) - 1; n > 0 && last >= 0 && from <= out[last].to+1e-6 {
+			out[last].to = to
+		} else if n > 0 {
+			out = append(out, band{"refused", from, to})
+		}
 	}
 	return out
 }

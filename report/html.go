@@ -19,8 +19,13 @@ var files embed.FS
 // entities), which lets a test hold them to that.
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"words": words,
+	"broad": broad,
 	"left":  func(t table, i int) bool { return i < t.Left || words(t, i) },
 }).ParseFS(files, "*.tmpl"))
+
+// broad reports whether a table has more columns than a phone can show: there,
+// each of its rows becomes a small table of its own.
+func broad(t table) bool { return len(t.Head) > 7 }
 
 // page is what the templates are given.
 type page struct {

@@ -40,6 +40,7 @@ const (
 	LivePlain    LiveMode = iota // a line now and then, for logs and pipes
 	LiveTerminal                 // a block of lines, redrawn in place
 	LiveJSON                     // one JSON object a line
+	LiveQuiet                    // nothing
 )
 
 // LiveOptions describe the live view of one run.
@@ -79,12 +80,14 @@ func NewLive(w io.Writer, o LiveOptions) *Live {
 func (l *Live) Show(s Snapshot) error {
 	send := s.Point.Ops[results.OpSend]
 	l.rates = history(l.rates, perSecond(send.Count, s.Point.SpanMillis))
-	l.p99s = history(l.p99s, float64(send.P99))
+	l.p99s = history(l.p99s, enough(send.P99, 99, send.Count))
 	switch l.o.Mode {
 	case LiveTerminal:
 		return l.redraw(l.Block(s))
 	case LiveJSON:
 		return json.NewEncoder(l.w).Encode(liveEvent(s))
+	case LiveQuiet:
+		return nil
 	}
 	if s.PhaseIndex == l.phase && s.Elapsed-l.last < l.o.Every {
 		return nil
@@ -102,6 +105,9 @@ func (l *Live) Note(text string) error {
 			Event string `json:"event"`
 			Text  string `json:"text"`
 		}{"note", text})
+	}
+	if l.o.Mode == LiveQuiet {
+		return nil
 	}
 	up := ""
 	if l.drawn > 0 {
@@ -162,10 +168,21 @@ func label(s string) string { return pad(s, labelWidth) }
 func (l *Live) headLine(s Snapshot, o Options) string {
 	times := clock(s.Elapsed) + " of " + clock(s.Duration)
 	if left := s.Duration - s.Elapsed; left > 0 {
-		times += ", " + clock(left) + " left"
+		times += ", about " + left.Round(time.Second).String() + " left"
 	}
 	room := o.width() - 1 - columns(times) - 2
 	return o.paint(bold, pad(cut(l.o.Title, room), room)) + "  " + times
+}
+
+// timeLeft writes a time as 1m20s, without zeros at its end.
+func timeLeft(d time.Duration) string {
+	s := d.Round(time.Second).String()
+	for _, zero := range []struct{ unit, end string }{{"m", "0s"}, {"h", "0m"}} {
+		if short := strings.TrimSuffix(s, zero.end); strings.HasSuffix(short, zero.unit) {
+			s = short
+		}
+	}
+	return s
 }
 
 func phaseLine(s Snapshot, o Options) string {
@@ -203,7 +220,10 @@ func bar(share float64, n int, ascii bool) string {
 func rateLine(s Snapshot, o Options) string {
 	send, span := s.Point.Ops[results.OpSend], s.Point.SpanMillis
 	planned, got := perSecond(send.Planned, span), perSecond(send.Count, span)
-	line := label("rate") + pad(Rate(got), 10) + " of " + Rate(planned) + " planned"
+	line := label("rate") + pad(Rate(got), 10)
+	if planned > 0 || got == 0 { // a closed loop has no plan
+		line += " of " + Rate(planned) + " planned"
+	}
 	if planned > 0 && got < 0.95*planned {
 		line += o.paint(warn, " (behind)")
 	}
@@ -215,8 +235,8 @@ func sendLine(s Snapshot, _ Options) string {
 	if p.Count == 0 {
 		return label("send") + "no answers in this interval"
 	}
-	line := label("send") + "p50 " + pad(Micros(p.P50), 8) + "  p99 " + pad(Micros(p.P99), 8) +
-		"  p99.9 " + pad(Micros(p.P999), 8) + "  max " + Micros(p.Max)
+	line := label("send") + "p50 " + pad(sampled(p.P50, 50, p.Count), 8) + "  p99 " + pad(sampled(p.P99, 99, p.Count), 8) +
+		"  p99.9 " + pad(sampled(p.P999, 99.9, p.Count), 8) + "  max " + Micros(p.Max)
 	if s.Point.LateMicros > 0 {
 		line += "  late " + Micros(s.Point.LateMicros)
 	}
@@ -297,15 +317,24 @@ func plainLine(s Snapshot) string {
 	return fmt.Sprintf("%s %s (%d/%d) planned %s achieved %s p50 %s p99 %s p99.9 %s errors %s lag %s sent %s acked %s received %s",
 		clock(s.Elapsed), clean(s.Phase), s.PhaseIndex+1, s.Phases,
 		Rate(perSecond(send.Planned, span)), Rate(perSecond(send.Count, span)),
-		orNone(send.P50, send.Count), orNone(send.P99, send.Count), orNone(send.P999, send.Count),
+		sampled(send.P50, 50, send.Count), sampled(send.P99, 99, send.Count), sampled(send.P999, 99.9, send.Count),
 		Count(s.Total.Errors), lagText(lag), Count(s.Ledger.Sent), Count(s.Ledger.Acked), Count(s.Ledger.Received))
 }
 
-func orNone(us, samples int64) string {
-	if samples == 0 {
+// sampled writes percentile q of an interval, a dash when its sample is too small.
+func sampled(us int64, q float64, samples int64) string {
+	if samples < results.MinSamples(q) {
 		return none
 	}
 	return Micros(us)
+}
+
+// enough is sampled for a line: a gap when the sample is too small.
+func enough(us int64, q float64, samples int64) float64 {
+	if samples < results.MinSamples(q) {
+		return gap
+	}
+	return float64(us)
 }
 
 // event is one line of the JSON view.
@@ -327,12 +356,22 @@ func liveEvent(s Snapshot) event {
 	return event{
 		Event: "interval", Phase: s.Phase, PhaseIndex: s.PhaseIndex, Phases: s.Phases,
 		ElapsedMillis: s.Elapsed.Milliseconds(), TotalMillis: s.Duration.Milliseconds(),
-		Draining: s.Draining, Point: s.Point, Errors: s.Outcomes,
+		Draining: s.Draining, Point: carried(s.Point), Errors: s.Outcomes,
 		Ledger: map[string]int64{
 			"sent": l.Sent, "acked": l.Acked, "failed": l.Failed, "unknown": l.Unknown, "received": l.Received,
 			"outstanding": l.Lost, "duplicated": l.Duplicated, "outOfOrder": l.OutOfOrder, "corrupt": l.Corrupt, "foreign": l.Foreign,
 		},
 	}
+}
+
+// carried returns a point without the percentiles that its samples cannot carry.
+func carried(p results.Point) results.Point {
+	ops := make(map[string]results.OpPoint, len(p.Ops))
+	for name, op := range p.Ops {
+		ops[name] = op.Carried()
+	}
+	p.Ops = ops
+	return p
 }
 
 func perSecond(n, spanMillis int64) float64 {

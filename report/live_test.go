@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -183,5 +184,43 @@ func TestLiveJSON(t *testing.T) {
 	var note map[string]string
 	if err := dec.Decode(&note); err != nil || note["event"] != "note" || note["text"] != "hello" {
 		t.Errorf("%v %v", note, err)
+	}
+}
+
+func TestTimeLeft(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		80 * time.Second: "1m20s", time.Minute: "1m", 20 * time.Second: "20s", time.Hour: "1h", 3*time.Hour + 20*time.Second: "3h0m20s", 70 * time.Minute: "1h10m",
+		1400 * time.Millisecond: "1s", 10 * time.Minute: "10m",
+	} {
+		if got := timeLeft(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}
+
+// TestLiveNeedsSamples holds every form of the live view to it that an interval
+// of 200 messages has no p99.9, however the snapshot came by a number.
+func TestLiveNeedsSamples(t *testing.T) {
+	t.Parallel()
+	few := snapshot(1)
+	few.Point.Ops = map[string]results.OpPoint{results.OpSend: {Planned: 200, Count: 200, P50: 850, P99: 7_700, P999: 34_000, Max: 40_100}}
+	for mode, forbidden := range map[LiveMode]string{LivePlain: "34.0 ms", LiveTerminal: "34.0 ms", LiveJSON: "34000"} {
+		var b bytes.Buffer
+		if err := NewLive(&b, LiveOptions{Mode: mode}).Show(few); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), forbidden) || !strings.Contains(b.String(), "7") {
+			t.Errorf("%s", &b)
+		}
+	}
+}
+
+func TestLiveQuiet(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	l := NewLive(&b, LiveOptions{Mode: LiveQuiet})
+	if err := errors.Join(l.Show(snapshot(1)), l.Note("hello"), l.Done()); err != nil || b.Len() > 0 {
+		t.Errorf("%v, %q", err, &b)
 	}
 }

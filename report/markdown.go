@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"rmqbench/results"
@@ -41,7 +42,7 @@ func markdown(v *view) string {
 
 func sectionMD(b *strings.Builder, s section) {
 	fmt.Fprintf(b, "### %s\n\n", escapeMD(s.Title))
-	for _, p := range s.Lead {
+	for _, p := range slices.Concat(s.Lead, s.Mind) {
 		fmt.Fprintf(b, "%s\n\n", escapeMD(p))
 	}
 	for _, t := range s.Tables {
@@ -52,6 +53,13 @@ func sectionMD(b *strings.Builder, s section) {
 		fmt.Fprintf(b, "- %s: %s\n", escapeMD(f.Name), escapeMD(f.Value))
 	}
 	if len(s.Facts) > 0 {
+		b.WriteByte('\n')
+	}
+	for _, n := range s.Notes {
+		fmt.Fprintf(b, "**%s**\n\n", escapeMD(n.Title))
+		for _, f := range n.Facts {
+			fmt.Fprintf(b, "- %s: %s\n", escapeMD(f.Name), escapeMD(f.Value))
+		}
 		b.WriteByte('\n')
 	}
 	for _, c := range s.Code {

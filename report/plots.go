@@ -34,6 +34,10 @@ func (g *gathered) figures() []Figure {
 		g.rateChart(),
 		g.latencyChart("end-to-end", "End-to-end latency over time, intended send to consumer", g.receive),
 		g.lagChart(),
+		g.latencyChart("reply", "Reply latency over time, from the intended time of the request", g.reply),
+		g.latencyChart("delivery", "Lateness of delayed messages over time", g.delivery),
+		g.backlogChart(),
+		g.refusalsChart(),
 		g.percentileChart(),
 		g.cpuChart(),
 		g.memoryChart(),
@@ -50,7 +54,7 @@ func (g *gathered) figures() []Figure {
 // overTime returns a chart whose horizontal axis is the time of the run.
 func (g *gathered) overTime(name, title string) *chart {
 	return &chart{
-		name: name, title: title, bands: g.bands(), marks: g.faults(),
+		name: name, title: title, bands: g.bands(), marks: g.marks(), refused: g.refused(),
 		x: func(ticks int) scale { return timeScale(g.end, ticks) },
 	}
 }

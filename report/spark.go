@@ -52,6 +52,6 @@ func squeeze(values []float64, n int) []float64 {
 
 // asciiOf replaces the characters beyond ASCII that the texts use.
 var asciiOf = strings.NewReplacer("µ", "u", "–", "-", "−", "-", "×", "x", "…", "~", "✓", "ok", "✗", "FAILED",
-	"·", "-", "≥", ">=", "≤", "<=", "█", "#", "░", ".", "─", "-", "│", "|", "→", "->", "“", `"`, "”", `"`)
+	"·", "-", "±", "+-", "≥", ">=", "≤", "<=", "█", "#", "░", ".", "─", "-", "│", "|", "→", "->", "“", `"`, "”", `"`)
 
 func toASCII(s string) string { return asciiOf.Replace(s) }

@@ -32,6 +32,8 @@ type made struct {
 	dieAt             int // second in which the generator is killed; 0 never
 	lagFactor         int64
 	edit              func(*results.Run)
+	point             func(*results.Point)
+	extra             func(*results.Writer) error // logs beside those of every run
 }
 
 type madePhase struct {
@@ -240,6 +242,9 @@ func (k *maker) point(at int, phase string, planned, count int64, hs map[string]
 	k.total.Sent += planned
 	k.total.Acked += count
 	k.total.Received += count * groups
+	if k.made.point != nil {
+		k.made.point(&p)
+	}
 	return k.w.Point(p)
 }
 
@@ -277,6 +282,11 @@ func (k *maker) finish(seconds int, late *hdrhistogram.Histogram) error {
 			AnonBytes: 61 << 20, FileBytes: 249 << 20, PeakAnonBytes: 66 << 20, Command: "rmqbench node broker -c broker.conf"},
 	}
 	r.Generator = results.Generator{Lateness: results.LatencyOf(late), CPUSeconds: 18.2, RSSBytes: 80 << 20, GCPauseMillis: 4.21, MaxProcs: 1}
+	if k.extra != nil {
+		if err := k.extra(k.w); err != nil {
+			return err
+		}
+	}
 	if k.edit != nil {
 		k.edit(r)
 	}
@@ -322,7 +332,7 @@ func runs() map[string]made {
 	}
 	return map[string]made{
 		"healthy": healthy(), "stalled": stalled(), "killed": killed, "one phase": onePhase, "silent": silent,
-		"nothing": atOnce, "huge lag": huge, "hostile": hostile(), "many phases": manyPhases,
+		"eventful": eventful(), "nothing": atOnce, "huge lag": huge, "hostile": hostile(), "many phases": manyPhases,
 	}
 }
 

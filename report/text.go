@@ -188,6 +188,9 @@ func (w *textWriter) section(s section) {
 			w.para(p, "  ")
 		}
 	}
+	for _, p := range s.Mind {
+		w.para(p, "  ")
+	}
 	for i, t := range s.Tables {
 		if i > 0 {
 			w.line("")
@@ -201,6 +204,12 @@ func (w *textWriter) section(s section) {
 			parts = append(parts, strings.ToLower(f.Name)+" "+f.Value)
 		}
 		w.para(strings.Join(parts, " · "), "  ")
+	}
+	for _, n := range s.Notes {
+		w.para(w.o.paint(bold, n.Title), "  ")
+		for _, f := range n.Facts {
+			w.hang("    "+strings.ToLower(f.Name), f.Value, 16)
+		}
 	}
 }
 
@@ -234,15 +243,30 @@ func (w *textWriter) rows(t table, head bool) {
 }
 
 func (w *textWriter) row(t table, r row, widths []int, style string) {
+	last := len(widths) - 1
+	var more []string // of a text in the last column that takes several lines
 	var b strings.Builder
 	for i, c := range r.Cells {
 		n := widths[i]
 		if i >= t.Left && !words(t, i) {
 			n = -n
+		} else if i == last && columns(c) > n {
+			lines := wrap(c, n)
+			c, more = lines[0], lines[1:]
 		}
 		b.WriteString("  " + pad(cut(c, widths[i]), n))
 	}
-	line := strings.TrimRight(b.String(), " ")
+	w.styled(strings.TrimRight(b.String(), " "), style)
+	indent := 2
+	for _, n := range widths[:last] {
+		indent += n + 2
+	}
+	for _, l := range more {
+		w.styled(strings.Repeat(" ", indent)+l, style)
+	}
+}
+
+func (w *textWriter) styled(line, style string) {
 	if style != "" {
 		line = w.o.paint(style, line)
 	}
@@ -262,7 +286,9 @@ func (w *textWriter) stacked(t table) {
 }
 
 // words reports whether column i of t, right of the text columns, is text too.
-func words(t table, i int) bool { return t.Head[i] == "Meaning" || t.Head[i] == "Gap" }
+func words(t table, i int) bool {
+	return t.Head[i] == "Meaning" || t.Head[i] == "Gap" || t.Head[i] == "Result"
+}
 
 // shrink takes columns from the widest of the text columns until the table fits
 // into room, and reports whether it does.

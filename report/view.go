@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -43,11 +42,19 @@ type fact struct{ Name, Value string }
 type section struct {
 	ID, Title string
 	Lead      []string // paragraphs
+	Mind      []string // paragraphs that the short forms must not leave out
 	Tables    []table
 	Figures   []string // names
 	Facts     []fact
+	Notes     []note
 	Code      []code
 	Brief     bool // belongs into the short forms for terminals too
+}
+
+// note explains one thing: a title, and what there is to say about it.
+type note struct {
+	Title string
+	Facts []fact
 }
 
 // code is text to be copied.
@@ -92,8 +99,10 @@ func newView(g *gathered) *view {
 	}
 	v.Failures = badRows(v.Thresholds)
 	for _, s := range []*section{
-		thresholdsSection(v.Thresholds), phasesSection(rec), endToEndSection(run), percentileSection(g), ledgerSection(rec), faultsSection(run),
-		generatorSection(run), nodesSection(run), environmentSection(run), reproduceSection(run), problemsSection(g.problems),
+		thresholdsSection(v.Thresholds), phasesSection(rec), groupsSection(run), replySection(run), endToEndSection(run),
+		deliverySection(run), catchUpSection(run), percentileSection(g), ledgerSection(rec), eventsSection(run), faultsSection(run),
+		refusalsSection(run), limitsSection(run), generatorSection(run), shardsSection(run), nodesSection(run),
+		environmentSection(run), reproduceSection(run), problemsSection(g.problems),
 	} {
 		if s != nil {
 			v.Sections = append(v.Sections, *s)
@@ -195,12 +204,23 @@ func headFacts(run *results.Run) []fact {
 // seconds of a phase.
 func phaseSeconds(p results.Phase) float64 { return float64(p.EndMillis-p.StartMillis) / 1000 }
 
+// operation returns what a phase has of one kind, all groups together. When only
+// one group was kept, that is all.
 func operation(p results.Phase, name string) *results.Operation {
-	i := slices.IndexFunc(p.Operations, func(o results.Operation) bool { return o.Name == name })
-	if i < 0 {
-		return nil
+	var only *results.Operation
+	for i := range p.Operations {
+		o := &p.Operations[i]
+		switch {
+		case o.Name != name:
+		case o.Group == "":
+			return o
+		case only != nil:
+			return nil
+		default:
+			only = o
+		}
 	}
-	return &p.Operations[i]
+	return only
 }
 
 // plannedRate is what the schedule asked for, per second of the phase.
@@ -283,10 +303,14 @@ func consumed(run *results.Run) bool {
 }
 
 func phaseName(p results.Phase) string {
+	name := clean(p.Name)
 	if p.Warmup && !strings.Contains(strings.ToLower(p.Name), "warm") {
-		return clean(p.Name) + " (warm-up)"
+		name += " (warm-up)"
 	}
-	return clean(p.Name)
+	if p.Closed {
+		name += " (closed loop)"
+	}
+	return name
 }
 
 func phasesSection(rec *results.Record) *section {
@@ -323,8 +347,9 @@ func phasesSection(rec *results.Record) *section {
 			"where a message counts in the phase in which it was answered. "
 	}
 	s.Lead = append(s.Lead, belongs+"A dash stands for a percentile whose sample is too small to carry it.")
+	s.Mind = closedLoops(run.Phases)
 	if negative > 0 {
-		s.Lead = append(s.Lead, plural(negative, "impossible (negative) time")+" seen, left out of every latency: the clock was set back.")
+		s.Mind = append(s.Mind, plural(negative, "impossible (negative) time")+" seen, left out of every latency: the clock was set back.")
 	}
 	for _, t := range []table{sent, kind, intended, service, failed} {
 		if len(t.Rows) > 0 {
@@ -394,62 +419,4 @@ func percentileSection(g *gathered) *section {
 	return &section{ID: "percentiles", Title: "Latency by percentile", Figures: []string{"percentiles"}, Lead: []string{
 		"Each nine takes the same room, so the rare slow messages on the right can be read as well as the many on the left. " +
 			"Where the line from the intended time leaves the one from the call, messages waited for their turn to be sent."}}
-}
-
-func ledgerSection(rec *results.Record) *section {
-	l := rec.Run.Ledger
-	s := &section{ID: "ledger", Title: "Ledger", Brief: true}
-	if rec.Recovered && l.Sent == 0 {
-		s.Lead = []string{"The ledger ended with the generator, which was killed: what became of the messages is not known."}
-		return s
-	}
-	t := table{Caption: "Every message, by the identity in its body", Left: 1, Head: []string{"", "Messages", "Meaning"}}
-	for _, r := range []struct {
-		name    string
-		n       int64
-		wrong   bool
-		meaning string
-	}{
-		{"Sent", l.Sent, false, "given to the driver"},
-		{"Acknowledged", l.Acked, false, "stored as asked"},
-		{"Failed", l.Failed, false, "answered with an error, or never left"},
-		{"Unknown", l.Unknown, false, "no answer: stored or not, nobody knows"},
-		{"Received", l.Received, false, "by all consumer groups together"},
-		{"Lost", l.Lost, true, "acknowledged, never received by a group"},
-		{"Duplicated", l.Duplicated, true, "received again by the same group"},
-		{"Out of order", l.OutOfOrder, true, "per key, where the workload asks for order"},
-		{"Corrupt", l.Corrupt, true, "the body is not what was sent"},
-		{"Foreign", l.Foreign, true, "not of this run"},
-	} {
-		t.addIf(r.wrong && r.n > 0, r.name, Count(r.n), r.meaning)
-	}
-	s.Tables = []table{t}
-	if len(l.Violations) > 0 {
-		s.Tables = append(s.Tables, violations(l.Violations))
-	}
-	return s
-}
-
-func violations(all []results.Violation) table {
-	t := table{Caption: "Violations (the first " + strconv.Itoa(len(all)) + ")", Left: 3,
-		Head: []string{"Kind", "Group", "Broker", "Queue", "Offset", "Producer", "Sequence"}}
-	for _, v := range all {
-		t.add(clean(v.Kind), clean(v.Group), clean(v.Broker), strconv.Itoa(v.Queue), Count(v.Offset), strconv.Itoa(v.Producer), Count(v.Sequence))
-	}
-	return t
-}
-
-func faultsSection(run *results.Run) *section {
-	if len(run.Faults) == 0 {
-		return nil
-	}
-	t := table{Caption: "What was done to the target, or happened to it", Left: 2, Head: []string{"Action", "Target", "At", "Gap"}}
-	for _, f := range run.Faults {
-		var parts []string
-		for _, k := range sortedKeys(f.Gap) {
-			parts = append(parts, clean(k)+" "+Micros(f.Gap[k]*1000))
-		}
-		t.add(clean(f.Action), clean(f.Target), micros(float64(f.AtMillis)*1000), strings.Join(parts, ", "))
-	}
-	return &section{ID: "faults", Title: "Faults", Tables: []table{t}, Brief: true}
 }

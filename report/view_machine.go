@@ -26,8 +26,23 @@ func generatorSection(run *results.Run) *section {
 		{"Dropped arrivals", Count(g.Dropped)},
 		{"Processor time", cpuTime(g.CPUSeconds)},
 		{"Resident memory", Bytes(g.RSSBytes)},
-		{"Garbage collection pauses", micros(g.GCPauseMillis*1000) + " in total"},
+		{"Garbage collection pauses", pauses(g)},
 		{"GOMAXPROCS", strconv.Itoa(g.MaxProcs)},
+	}
+	if g.PeakBytes > 0 {
+		s.Facts = append(s.Facts, fact{"Own memory, peak", Bytes(g.PeakBytes)})
+	}
+	if g.MachineCPU > 0 { // of an older run it is not known
+		s.Facts = append(s.Facts, fact{"Processors of the machine", Percent(g.MachineCPU) + " busy"},
+			fact{"Stolen by the hypervisor", Percent(g.StealShare)})
+	}
+	return s
+}
+
+func pauses(g results.Generator) string {
+	s := micros(g.GCPauseMillis*1000) + " in total"
+	if g.GCCycles > 0 {
+		s += ", the longest " + micros(g.GCMaxPauseMillis*1000) + ", of " + plural(g.GCCycles, "cycle")
 	}
 	return s
 }

@@ -96,7 +96,25 @@ func finitePoint(p Point) Point {
 		nodes[name] = n
 	}
 	p.Steal = finite(p.Steal)
-	p.Nodes, p.Ops, p.Lag = nodes, dict(p.Ops), dict(p.Lag)
+	ops := make(map[string]OpPoint, len(p.Ops))
+	for name, op := range p.Ops {
+		ops[name] = op.Carried()
+	}
+	p.Nodes, p.Ops, p.Lag = nodes, ops, dict(p.Lag)
+	return p
+}
+
+// Carried returns p without the percentiles that its sample is too small to
+// carry (see MinSamples): they are 0.
+func (p OpPoint) Carried() OpPoint {
+	for _, c := range []struct {
+		q  float64
+		us *int64
+	}{{50, &p.P50}, {99, &p.P99}, {99.9, &p.P999}} {
+		if p.Count < MinSamples(c.q) {
+			*c.us = 0
+		}
+	}
 	return p
 }
 

@@ -163,6 +163,11 @@ func (r *Record) recoverRefusals() {
 	slices.SortFunc(r.Run.Refusals, compareRefusals)
 }
 
+// Key names the kind of refusal within Point.Refusals: "2 [TIMEOUT_CLEAN_QUEUE]".
+func (f Refusal) Key() string {
+	return strings.TrimSpace(strconv.Itoa(int(f.Code)) + " " + f.Kind)
+}
+
 func addRefusal(all map[string]*Refusal, key string, n, from, to int64) {
 	if n <= 0 {
 		return

@@ -336,7 +336,7 @@ type OpPoint struct {
 	Planned int64 `json:"planned"`
 	Count   int64 `json:"count"`
 	Errors  int64 `json:"errors"`
-	P50     int64 `json:"p50"` // microseconds, from the intended time; 0 without samples
+	P50     int64 `json:"p50"` // microseconds, from the intended time; 0 when the sample is too small (see MinSamples)
 	P99     int64 `json:"p99"`
 	P999    int64 `json:"p999"`
 	Max     int64 `json:"max"`
