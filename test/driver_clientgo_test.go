@@ -39,8 +39,11 @@ type cgo struct {
 	client *remoting.Client
 	broker string // address
 	java   bool
-	names  *atomic.Int64 // of topics, groups and instances
 }
+
+// cgoNames counts topics, groups and instances: the client shares what has the
+// same instance name in a process.
+var cgoNames atomic.Int64
 
 const cgoPatience = 60 * time.Second
 
@@ -66,7 +69,7 @@ func TestClientGoDriver(t *testing.T) {
 // cgoSettings let the broker filter by properties, and ask about transactions soon.
 var cgoSettings = map[string]string{
 	"enablePropertyFilter": "true", "transactionCheckMax": "1000",
-	"transactionTimeOut": "1000", "transactionCheckInterval": "500",
+	"transactionTimeOut": "1000", "transactionCheckInterval": "500", "transactionOpBatchInterval": "50",
 }
 
 func cgoOnGo(t *testing.T) *cgo {
@@ -96,7 +99,7 @@ func cgoOnJava(t *testing.T) *cgo {
 
 func newCgo(t *testing.T, names, broker string, java bool) *cgo {
 	quiet := slog.New(slog.DiscardHandler)
-	g := &cgo{broker: broker, java: java, client: remoting.NewClient(remoting.ClientOptions{}), names: new(atomic.Int64)}
+	g := &cgo{broker: broker, java: java, client: remoting.NewClient(remoting.ClientOptions{})}
 	var err error
 	if g.Driver, err = clientgo.New(clientgo.Options{NameServers: []string{names}, Log: quiet}); err != nil {
 		t.Fatal(err)
@@ -109,7 +112,7 @@ func newCgo(t *testing.T, names, broker string, java bool) *cgo {
 	return g
 }
 
-func (g *cgo) name(kind string) string { return fmt.Sprintf("cgo-%s-%d", kind, g.names.Add(1)) }
+func (g *cgo) name(kind string) string { return fmt.Sprintf("cgo-%s-%d", kind, cgoNames.Add(1)) }
 
 // await asks again until something is so. Each question waits for an answer itself.
 func (g *cgo) await(t *testing.T, what string, so func() bool) {
@@ -463,27 +466,64 @@ func (g *cgo) deadLetters(t *testing.T, group string, want int) {
 	})
 }
 
-// cgoKeeper checks that the messages of each queue are handled in order, one at a time.
+// cgoKeeper checks that the messages of each queue are handled in order, one at
+// a time. The client commits only one of the queues that a member loses to
+// another, so that the other begins a little before.
 type cgoKeeper struct {
-	t    *testing.T
-	mu   sync.Mutex
-	next map[int32]int64
-	busy map[int32]bool
+	t     *testing.T
+	moved chan struct{}
+
+	mu    sync.Mutex
+	next  map[int32]int64
+	owner map[int32]string
+	busy  map[int32]bool
 }
 
-func (k *cgoKeeper) handle(m *driver.Received) error {
-	k.mu.Lock()
-	if k.busy[m.Queue] || m.Offset != k.next[m.Queue] {
-		k.t.Errorf("queue %d: offset %d while %d was due; another at work: %v", m.Queue, m.Offset, k.next[m.Queue], k.busy[m.Queue])
-	}
-	k.busy[m.Queue], k.next[m.Queue] = true, m.Offset+1
-	k.mu.Unlock()
-	defer func() {
+func (k *cgoKeeper) handler(member string) func(*driver.Received) error {
+	return func(m *driver.Received) error {
+		k.begin(member, m)
 		k.mu.Lock()
+		defer k.mu.Unlock()
 		k.busy[m.Queue] = false
+		k.moved <- struct{}{}
+		return nil
+	}
+}
+
+func (k *cgoKeeper) begin(member string, m *driver.Received) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	due := k.next[m.Queue]
+	if k.busy[m.Queue] || m.Offset > due || m.Offset < due && k.owner[m.Queue] == member {
+		k.t.Errorf("queue %d: %s handles offset %d, %d was due; another at work: %v", m.Queue, member, m.Offset, due, k.busy[m.Queue])
+	}
+	k.busy[m.Queue], k.next[m.Queue], k.owner[m.Queue] = true, m.Offset+1, member
+}
+
+// wait waits until each of four queues was handled up to an offset, and returns
+// how many of them each member has.
+func (k *cgoKeeper) wait(offset int64) map[string]int {
+	k.t.Helper()
+	timeout := time.After(cgoPatience)
+	for {
+		k.mu.Lock()
+		done, owners := 0, map[string]int{}
+		for q, next := range k.next {
+			owners[k.owner[q]]++
+			if next == offset {
+				done++
+			}
+		}
 		k.mu.Unlock()
-	}()
-	return nil
+		if done == 4 {
+			return owners
+		}
+		select {
+		case <-k.moved:
+		case <-timeout:
+			k.t.Fatalf("%d queues were handled up to offset %d within %s", done, offset, cgoPatience)
+		}
+	}
 }
 
 // cgoTwoOrderly has a second member join an orderly group, and the first one
@@ -494,32 +534,31 @@ func cgoTwoOrderly(t *testing.T, g *cgo) {
 		t.Skip("the broker's locks run for a minute")
 	}
 	topic, group := g.topic(t, 4), g.group(t)
-	k := &cgoKeeper{t: t, next: map[int32]int64{}, busy: map[int32]bool{}}
-	member := func() *cgoConsumer {
-		return g.receiver(t, &cgoConsumer{got: make(chan driver.Received, 1000), fail: k.handle}, topic, group, cgoAsOrderly)
+	k := &cgoKeeper{t: t, moved: make(chan struct{}, 1000), next: map[int32]int64{}, owner: map[int32]string{}, busy: map[int32]bool{}}
+	member := func(name string) *cgoConsumer {
+		return g.receiver(t, &cgoConsumer{got: make(chan driver.Received, 1000), fail: k.handler(name)}, topic, group, cgoAsOrderly)
 	}
 	p := g.producer(t, topic)
-	round := func(n int) {
-		for i := range n {
-			p.text(int32(i%4), fmt.Sprint(i))
+	round := func(upTo int64, want map[string]int) {
+		t.Helper()
+		for i := range int32(20) {
+			p.text(i%4, fmt.Sprint(i))
+		}
+		if d := cmp.Diff(want, k.wait(upTo)); d != "" {
+			t.Errorf("queues of each member (-want +got):\n%s", d)
 		}
 	}
-	one := member()
+	one := member("one")
 	one.ready(cgoPatience)
-	round(20)
-	one.texts(20)
+	round(5, map[string]int{"one": 4})
 	begin := time.Now()
-	two := member()
-	two.ready(2 * cgoPatience)
+	member("two").ready(2 * cgoPatience)
 	t.Logf("the second member owns its queues after %s", time.Since(begin).Round(time.Second))
-	round(20)
-	one.texts(10)
-	two.texts(10)
+	round(10, map[string]int{"one": 2, "two": 2})
 	if err := one.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	round(20)
-	two.texts(20)
+	round(15, map[string]int{"two": 4})
 }
 
 func cgoBroadcast(t *testing.T, g *cgo) {
