@@ -16,7 +16,6 @@ import (
 
 	"rmqbench/refbroker/protocol"
 	"rmqbench/refbroker/remoting"
-	"rmqbench/results"
 	"rmqbench/workloads"
 	"rmqbench/workloads/driver"
 	"rmqbench/workloads/driver/wire"
@@ -180,4 +179,31 @@ func sendShare(b *testing.B, d driver.Driver, limit, share float64) {
 	b.ReportMetric(r.Generator.CPUSeconds/3, "cores")
 }
 
-var _ = results.OpSend
+// BenchmarkPacer is all that is done for a message but to wait for its time and
+// to send it: schedule, slot, content, identity, ledger, recording, and what
+// follows the answer. Its inverse is the most that one pacer can offer.
+func BenchmarkPacer(b *testing.B) {
+	for _, kind := range []workloads.ContentKind{workloads.ContentZero, workloads.ContentRandom, workloads.ContentJSON} {
+		b.Run(string(kind), func(b *testing.B) {
+			tg := newTarget()
+			plan := sendPlan(1e6, 8, 1000*time.Hour)
+			plan.Producers[0].Content = workloads.Content{Kind: kind, Template: `{"n":{{sequence}}}`}
+			cfg := configOf(tg, plan)
+			cfg.Driver, cfg.Clock = nullDriver{tg}, preciseClock{}
+			e, err := newEngine(cfg)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := e.startProducers(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			e.start = e.clock.Now()
+			p := e.pacers()[0]
+			b.ReportAllocs()
+			for b.Loop() {
+				a, _ := p.schedule.Next()
+				p.send(a)
+			}
+		})
+	}
+}
