@@ -1,6 +1,7 @@
 package load
 
 import (
+	"encoding/binary"
 	"strconv"
 	"strings"
 
@@ -46,16 +47,15 @@ func grow(b []byte, n int) []byte {
 
 // noise fills b with random bytes.
 func noise(b []byte, s *stream) {
+	at := *s // in a register
 	for len(b) >= 8 {
-		u := s.next()
-		_ = b[7]
-		b[0], b[1], b[2], b[3] = byte(u), byte(u>>8), byte(u>>16), byte(u>>24)
-		b[4], b[5], b[6], b[7] = byte(u>>32), byte(u>>40), byte(u>>48), byte(u>>56)
+		binary.LittleEndian.PutUint64(b, at.next())
 		b = b[8:]
 	}
-	for u := s.next(); len(b) > 0; b, u = b[1:], u>>8 {
+	for u := at.next(); len(b) > 0; b, u = b[1:], u>>8 {
 		b[0] = byte(u)
 	}
+	*s = at
 }
 
 // chunk is the period of compressible content: random bytes, then zeros.

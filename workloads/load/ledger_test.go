@@ -289,3 +289,20 @@ func BenchmarkLedger(b *testing.B) {
 		l.receive(0, &driver.Received{Body: body, Broker: "b"})
 	}
 }
+
+func BenchmarkIdentity(b *testing.B) {
+	for name, body := range map[string][]byte{"binary": make([]byte, 1024), "json": append(bodies()["json"](), make([]byte, 900)...)} {
+		b.Run(name+"/stamp", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Stamp(body, Identity{Run: 1})
+			}
+		})
+		b.Run(name+"/read", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				ReadIdentity(body)
+			}
+		})
+	}
+}
