@@ -84,7 +84,7 @@ func (c *collector) point(t *tally, end time.Duration) results.Point {
 	p := results.Point{
 		EndMillis: end.Milliseconds(), SpanMillis: (end - c.last).Milliseconds(),
 		Phase: c.e.phases[c.e.phaseAt((c.last+end)/2)].Name,
-		Ops:   map[string]results.OpPoint{}, Lag: c.lag.values(), Nodes: c.e.usage.sample(),
+		Ops:   map[string]results.OpPoint{}, Lag: c.lag.values(), Nodes: c.e.usage.sample(c.e.measured((c.last + end) / 2)),
 	}
 	send := opPoint(t.hist[sendLatency])
 	send.Count, send.Errors = t.outcomes[0], t.errors()
@@ -97,6 +97,7 @@ func (c *collector) point(t *tally, end time.Duration) results.Point {
 		receive.Count, receive.Planned = t.received, t.expected
 		p.Ops[results.OpReceive] = receive
 	}
+	p.Steal = c.e.usage.machine.steal()
 	if h := t.hist[lateness]; h != nil {
 		p.LateMicros = h.Max()
 	}
