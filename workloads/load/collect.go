@@ -127,8 +127,8 @@ func (c *collector) point(t *tally, end time.Duration) results.Point {
 	p := results.Point{
 		EndMillis: end.Milliseconds(), SpanMillis: (end - c.last).Milliseconds(),
 		Phase: c.e.phases[c.e.phaseAt((c.last+end)/2)].Name,
-		Ops:   map[string]results.OpPoint{}, Lag: c.lag.values(), Nodes: c.e.usage.sample(),
-		LateMicros: t.hist[lateness].max(),
+		Ops:   map[string]results.OpPoint{}, Lag: c.lag.values(), Nodes: c.e.usage.sample(c.e.measured((c.last + end) / 2)),
+		LateMicros: t.hist[lateness].max(), Refusals: c.e.refusals.take(),
 	}
 	send := opPoint(t.hist[sendLatency])
 	send.Count, send.Errors = t.outcomes[driver.Acked], t.errors()
@@ -146,12 +146,7 @@ func (c *collector) point(t *tally, end time.Duration) results.Point {
 			p.Ops[op] = opPoint(t.hist[m])
 		}
 	}
-	for kind, r := range t.refusals {
-		if p.Refusals == nil {
-			p.Refusals = map[string]int64{}
-		}
-		p.Refusals[kind.String()] += r.count
-	}
+	p.Steal = c.e.usage.machine.steal()
 	return p
 }
 

@@ -155,7 +155,7 @@ func (e *engine) run(ctx context.Context) (*results.Run, error) {
 		return nil, err
 	}
 	pacers := e.pacers()
-	e.usage = newUsage(e.cfg.Nodes)
+	e.usage = newUsage(func() []profiles.Node { return e.cfg.Nodes })
 	e.start = e.clock.Now().Add(e.lead())
 	e.collector = newCollector(e)
 	var collecting, sending sync.WaitGroup

@@ -40,6 +40,10 @@ type Config struct {
 	Exits    <-chan profiles.Exit // a death ends the run as incomplete
 	Log      *slog.Logger         // nil: slog.Default()
 	Clock    Clock                // nil: the real one, precise to some ten microseconds
+
+	// Calibration has the limits of this machine, which the verdict holds the run
+	// against; nil when they are not known.
+	Calibration *results.Calibration
 }
 
 // Clock is the time that a run lives in.
