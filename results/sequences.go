@@ -15,6 +15,8 @@ const (
 	// minSweep is how many bitmaps there are before any is looked at for
 	// whether a list would do.
 	minSweep = 16
+	// maxNumber is the greatest number of a set.
+	maxNumber = 1<<61 - 1
 	// maxSpare bounds the bitmaps that are kept for use again.
 	maxSpare = 8
 )
@@ -72,10 +74,10 @@ type cached struct {
 // Len returns how many numbers there are in s.
 func (s *SequenceSet) Len() int64 { return s.n }
 
-// Add puts i in and reports whether it was not there before. A negative
-// number is never there.
+// Add puts i in and reports whether it was not there before. A number below 0
+// or beyond 2^61 is never there.
 func (s *SequenceSet) Add(i int64) bool {
-	if i < 0 {
+	if uint64(i) > maxNumber {
 		return false
 	}
 	page := i >> pageShift

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 )
 
 // A set is written as pieces, in order, after their number (uvarint). A piece is
@@ -17,9 +16,6 @@ import (
 
 // maxRuns is how many stretches of a page are still written as such.
 const maxRuns = 128
-
-// maxNumber bounds the numbers in a file, so that no sum of two overflows.
-const maxNumber = math.MaxInt64 / 4
 
 var errSet = errors.New("a set of numbers is damaged")
 

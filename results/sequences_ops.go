@@ -151,7 +151,7 @@ func (s *SequenceSet) CountBetween(from, to int64) (n int64) {
 // AddRange puts from ≤ i < to in and returns how many were not there before.
 func (s *SequenceSet) AddRange(from, to int64) (added int64) {
 	before := s.n
-	from = max(0, from)
+	from, to = max(0, from), min(to, maxNumber+1)
 	for from < to {
 		page := from >> pageShift
 		if whole := to >> pageShift; from&(pageSize-1) == 0 && page < whole {
