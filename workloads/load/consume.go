@@ -38,8 +38,8 @@ func newMember(e *engine, group int, c *workloads.Consumer, n int) *member {
 // way, and then works on it as long as the plan says.
 func (m *member) handle(r *driver.Received) error {
 	now := m.e.clock.Now()
-	id, first := m.e.ledger.receive(m.group, r)
-	if first {
+	id, d := m.e.ledger.receive(m.group, r)
+	if d == deliveryFirst {
 		at := time.Duration(id.Intended - m.e.start.UnixNano())
 		if id.Due != 0 {
 			m.lane.deliver(m.e.phaseAt(at), len(r.Body), now.Sub(time.UnixMilli(id.Due)))

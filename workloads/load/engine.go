@@ -94,7 +94,9 @@ func newEngine(cfg Config) (*engine, error) {
 	streams := len(cfg.Plan.Producers) + len(cfg.Plan.Consumers)
 	e.totals = newFigures(len(e.phases), streams)
 	e.rec = newRecorder(2*runtime.NumCPU(), len(e.phases), len(cfg.Plan.Producers), streams)
-	e.ledger = newLedger(e.runID, producerTopics(cfg.Plan), consumerGroups(cfg.Plan), asksForOrder(cfg.Plan))
+	e.ledger = newLedger(ledgerConfig{
+		Run: e.runID, Producers: ledgerProducers(cfg.Plan), Groups: consumerGroups(cfg.Plan), Ordered: asksForOrder(cfg.Plan),
+	})
 	return e, nil
 }
 
@@ -116,12 +118,22 @@ func spans(plan *workloads.Plan) []span {
 	return out
 }
 
-// producerTopics lists the topic of every producer instance, in their numbering.
-func producerTopics(plan *workloads.Plan) []string {
-	var out []string
+// ledgerProducers lists every producer instance, in their numbering.
+func ledgerProducers(plan *workloads.Plan) []ledgerProducer {
+	var out []ledgerProducer
 	for _, p := range plan.Producers {
+		one := ledgerProducer{Topic: p.Topic}
+		switch p.Keys.Kind {
+		case workloads.KeySequential:
+			one.Life = 1
+		case workloads.KeyFlow:
+			one.Life = len(p.Keys.Steps)
+			if len(p.Tags) == 0 {
+				one.Steps = p.Keys.Steps
+			}
+		}
 		for range max(1, p.Count) {
-			out = append(out, p.Topic)
+			out = append(out, one)
 		}
 	}
 	return out
@@ -130,7 +142,7 @@ func producerTopics(plan *workloads.Plan) []string {
 func consumerGroups(plan *workloads.Plan) []ledgerGroup {
 	var out []ledgerGroup
 	for _, c := range plan.Consumers {
-		out = append(out, ledgerGroup{Name: c.Name, Topic: c.Topic, Tags: c.Tags})
+		out = append(out, ledgerGroup{Name: c.Name, Topic: c.Topic, Tags: c.Tags, SQL: c.SQL})
 	}
 	return out
 }

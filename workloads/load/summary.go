@@ -26,7 +26,9 @@ func (e *engine) summary() *results.Run {
 			run.Phases = append(run.Phases, p)
 		}
 	}
-	run.Ledger, e.left = e.ledger.close(func(g int) bool { return e.consumedAll[g] })
+	var rest results.LedgerRest
+	run.Ledger, rest = e.ledger.close(func(view int) bool { return e.consumedAll[e.ledger.groupOf(view)] })
+	e.left = rest.Left
 	run.Nodes = e.usage.nodes()
 	run.Generator = e.usage.generator()
 	all, judged := e.merged("", -1)
