@@ -31,11 +31,11 @@ func TestDocumentation(t *testing.T) {
 			t.Errorf("%v\nin:\n%s", err, text)
 		}
 	}
-	words := slices.Concat(topKeys, arrivalKeys, distNames, opMetrics, ledgerMetrics, ops, comparisons, theFields,
+	words := slices.Concat(keysOf(""), keysOf("demand"), distNames(), opMetrics, ledgerMetrics, ops, comparisons, theFields,
 		[]string{"queues", "topic", "count", "maxInFlight", "timeout", "size", "content", "keys", "tags", "members", "threads", "processing",
 			"ratio", "template", "exponent", "prefix", "duration", "warmup", "drain", "at", "lateness", "drops", "interval"})
-	for _, keys := range distKeys {
-		words = append(words, keys...)
+	for _, name := range distNames() {
+		words = append(words, keysOf(name+"Distribution")...)
 	}
 	for _, e := range Library() {
 		words = append(words, e.Name)
