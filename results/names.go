@@ -1,6 +1,9 @@
 package results
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Names of the interval logs of a run; the file of each is NAME.hlog. Values
 // are microseconds. A line is one interval of the run; its tag, if it has one, is
@@ -52,3 +55,5 @@ var measured = []struct {
 	{LogReply, OpReply, func(o *Operation) *Latency { return &o.Latency }},
 	{LogDelivery, OpDelivery, func(o *Operation) *Latency { return &o.Latency }},
 }
+
+func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

@@ -182,6 +182,11 @@ func (r *Record) byPhase(name string) map[string]*hdrhistogram.Histogram {
 // the phase that it began in.
 func (r *Record) PhaseOf(i Interval) string {
 	if i.Tag != "" {
+		for _, p := range r.Run.Phases {
+			if cleanTag(p.Name) == i.Tag {
+				return p.Name
+			}
+		}
 		return i.Tag
 	}
 	return r.phaseAt(i.Offset.Milliseconds())
