@@ -26,7 +26,8 @@ const (
 // refusalCode and refusalRemark are what a refused send is answered with.
 const (
 	refusalCode   = 2
-	refusalRemark = "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: 203ms, size of queue: 317"
+	refusalKind   = "[TIMEOUT_CLEAN_QUEUE]"
+	refusalRemark = refusalKind + "broker busy, start flow control for a while, period in queue: 203ms, size of queue: 317"
 )
 
 // A fault is what is planted into one run. Times count from the first send.

@@ -8,12 +8,19 @@ import (
 	"rmqbench/workloads/driver/clientgo"
 )
 
-// attempts is how often a time may be measured: a machine that others use too
-// stands still by itself now and then. A count has one.
+// attempts is how often a time may be measured. A count has one.
 const attempts = 3
 
-// eachDriver runs f for both drivers at once. The official client has data
-// races of its own when it shuts down.
+// slots bounds the runs that go on at once: the pacer of each has one of the
+// scheduler's processors for itself while it sleeps.
+var slots = make(chan struct{}, 2)
+
+// hops is how often a send may have to wait for the machine: in the generator,
+// in the target and on its way back.
+const hops = 3
+
+// eachDriver runs f for both drivers. The official client has data races of its
+// own when it shuts down.
 func eachDriver(t *testing.T, f func(t *testing.T, name string)) {
 	for _, name := range driverNames {
 		t.Run(name, func(t *testing.T) {
@@ -21,6 +28,8 @@ func eachDriver(t *testing.T, f func(t *testing.T, name string)) {
 			if raceEnabled && name == clientgo.Name {
 				t.Skip("the official client has data races of its own: this runs without the race detector")
 			}
+			slots <- struct{}{}
+			defer func() { <-slots }()
 			f(t, name)
 		})
 	}
@@ -70,10 +79,12 @@ func (s *scenario) testSwaps(t *testing.T, r *report) {
 	}
 }
 
-// TestTimesWhatWasPlanted: percentiles from the intended time are those by hand.
+// TestTimesWhatWasPlanted: percentiles from the intended time are those by
+// hand, and never below. A machine that others use too stands still by itself;
+// as much is allowed on top.
 func TestTimesWhatWasPlanted(t *testing.T) {
 	t.Parallel()
-	for _, s := range timing(500, 1) {
+	for _, s := range timing(true) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			eachDriver(t, s.testTimes)
@@ -81,17 +92,23 @@ func TestTimesWhatWasPlanted(t *testing.T) {
 	}
 }
 
-func (s *scenario) testTimes(t *testing.T, name string) {
+func (s *scenario) testTimes(t *testing.T, name string) { s.holdTimes(t, name, hops) }
+
+// holdTimes allows for so many waits of the machine.
+func (s *scenario) holdTimes(t *testing.T, name string, waits time.Duration) {
 	var wrong []string
 	for range attempts {
 		r, err := s.run(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l := &r.run.Ledger; l.Acked != int64(r.books.Sends) || l.Acked != int64(s.rate*s.length.Seconds()) {
-			t.Fatalf("%d of %d sends acknowledged", l.Acked, r.books.Sends)
+		if l := &r.run.Ledger; l.Acked != int64(s.rate*s.length.Seconds()) {
+			t.Fatalf("%d sends acknowledged of %v a second for %s", l.Acked, s.rate, s.length)
 		}
-		if wrong = s.wrongTimes(r); len(wrong) == 0 {
+		for _, w := range s.wrongCounts(r) {
+			t.Error(w)
+		}
+		if wrong = s.wrongTimes(r, waits*r.wait); len(wrong) == 0 {
 			return
 		}
 		t.Logf("measured again: %v", wrong)
@@ -101,11 +118,30 @@ func (s *scenario) testTimes(t *testing.T, name string) {
 	}
 }
 
+// TestDelays: delayed messages that miss their time are seen, by how much, and
+// those that come too early are counted.
+func TestDelays(t *testing.T) {
+	t.Parallel()
+	if !delaysAreSent {
+		t.Skip("the engine sends no delayed messages")
+	}
+	for _, s := range delaying() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			if s.op == "" {
+				eachDriver(t, s.testCounts)
+			} else {
+				eachDriver(t, s.testTimes)
+			}
+		})
+	}
+}
+
 // TestClosedLoopOmits: a few senders that wait for their answers hardly notice
 // the stall that an open loop reports.
 func TestClosedLoopOmits(t *testing.T) {
 	t.Parallel()
-	s := timing(500, 1)[1]
+	s := timing(true)[1]
 	eachDriver(t, func(t *testing.T, name string) {
 		var seen time.Duration
 		for range attempts {
@@ -116,7 +152,7 @@ func TestClosedLoopOmits(t *testing.T) {
 			if time.Duration(l.Max)*time.Microsecond < 400*time.Millisecond || l.P999 == nil {
 				t.Fatalf("the stall was not met at all: %+v", *l)
 			}
-			if seen = time.Duration(*l.P999) * time.Microsecond; seen < s.figures[1].want/10 {
+			if seen = time.Duration(*l.P999) * time.Microsecond; seen < s.figures[1].want/4 {
 				return
 			}
 		}

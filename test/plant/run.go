@@ -30,6 +30,7 @@ func newDriver(name, addr string) (driver.Driver, error) {
 type report struct {
 	run   *results.Run
 	books books
+	wait  time.Duration // the longest that the machine made anybody wait
 }
 
 // run plants the fault of s into a target and has the engine measure it by a driver.
@@ -45,14 +46,16 @@ func (s *scenario) run(ctx context.Context, name string) (*report, error) {
 	}
 	defer d.Close()
 	defer admin.Close()
+	watch := watchHiccups()
 	r, err := load.Run(ctx, load.Config{
 		Plan: s.plan(), Driver: d, Admin: admin, Log: quiet,
 		RunID: fmt.Sprintf("plant-%s-%s-%d", s.name, name, time.Now().UnixNano()),
 	})
+	wait := watch.end()
 	if err != nil {
 		return nil, fmt.Errorf("%s by %s: %w", s.name, name, err)
 	}
-	return &report{r, target.Books()}, nil
+	return &report{r, target.Books(), wait}, nil
 }
 
 func clients(name, addr string) (driver.Driver, driver.Admin, error) {
@@ -67,16 +70,15 @@ func clients(name, addr string) (driver.Driver, driver.Admin, error) {
 	return d, admin, nil
 }
 
-// latencies returns what the load phase measured of an operation: from the
-// intended time, and from the call.
+// latencies returns what the load phase measured of an operation, all groups
+// together: from the intended time, and from the call.
 func (r *report) latencies(op string) (intended, call *results.Latency, err error) {
-	for i := range r.run.Phases {
-		p := &r.run.Phases[i]
-		for k := range p.Operations {
-			if o := &p.Operations[k]; p.Name == "load" && o.Name == op {
+	for _, p := range r.run.Phases {
+		for _, o := range p.Operations {
+			if p.Name == loadPhase && o.Name == op && o.Group == "" {
 				return &o.Latency, &o.ServiceTime, nil
 			}
 		}
 	}
-	return nil, nil, fmt.Errorf("the report has no operation %s in the phase load", op)
+	return nil, nil, fmt.Errorf("the report has no operation %s in the phase %s", op, loadPhase)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"rmqbench/results"
@@ -44,8 +45,16 @@ func p999(want time.Duration) figure {
 	return figure{"p99.9", func(l *results.Latency) *int64 { return l.P999 }, want}
 }
 
+// What the engine and its drivers know to do.
+const (
+	delaysAreSent   = false // they send delayed messages, and measure when those are delivered
+	refusalsAreKept = false // results.Run has them by code and kind of remark
+	unknownIsTold   = false // results.Ledger says which unknown messages were received
+)
+
 const (
 	topicName     = "plant"
+	loadPhase     = "load"
 	groupName     = "finders"
 	topicQueues   = 4
 	maxInFlight   = 4000
@@ -57,22 +66,29 @@ const (
 )
 
 // timing lists the runs whose times are known. Each has whole periods of its
-// fault, and as many sends in flight as wait for the longest of them.
-func timing(rate float64, periods int) []scenario {
-	const once, every, slow = 800 * time.Millisecond, 500 * time.Millisecond, 200 * time.Millisecond
-	const period, whole, warming = 5 * time.Second, 8 * time.Second, 2 * time.Second
+// fault, and as many sends in flight as wait for the longest of them. Short
+// ones are half as long, with half the messages.
+func timing(short bool) []scenario {
+	scale, rate := time.Duration(2), 1000.
+	if short {
+		scale, rate = 1, 500
+	}
+	once, whole := scale*400*time.Millisecond, scale*4*time.Second
+	const every, period = 500 * time.Millisecond, 5 * time.Second
+	const slow = 200 * time.Millisecond
+	warming := scale * time.Second
 	return []scenario{
 		{
-			name: "stall", planted: "800 ms, once in 8 s", rate: rate, length: whole, op: results.OpSend,
-			fault:   fault{hold: stall(3*time.Second, once, 0)},
+			name: "stall", planted: spell(once) + ", once in " + spell(whole), rate: rate, length: whole, op: results.OpSend,
+			fault:   fault{hold: stall(scale*time.Second, once, 0)},
 			figures: []figure{p99(percentile(99, once, once, whole)), p999(percentile(99.9, once, once, whole))},
 		}, {
-			name: "periodic stall", planted: "500 ms, every 5 s", rate: rate, length: time.Duration(periods) * period, op: results.OpSend,
+			name: "periodic stall", planted: spell(every) + ", every " + spell(period), rate: rate, length: scale * period, op: results.OpSend,
 			fault:   fault{hold: stall(2*time.Second, every, period)},
 			figures: []figure{p99(percentile(99, every, every, period)), p999(percentile(99.9, every, every, period))},
 		}, {
-			name: "slow start", planted: "200 ms at first, down to 0 within 2 s of 8 s", rate: rate, length: whole, op: results.OpSend,
-			fault: fault{hold: slowStart(slow, warming)},
+			name: "slow start", planted: spell(slow) + " at first, down to 0 within " + spell(warming) + " of " + spell(whole), rate: rate, length: whole,
+			op: results.OpSend, fault: fault{hold: slowStart(slow, warming)},
 			figures: []figure{
 				p90(percentile(90, slow, warming, whole)), p99(percentile(99, slow, warming, whole)), p999(percentile(99.9, slow, warming, whole)),
 			},
@@ -80,14 +96,21 @@ func timing(rate float64, periods int) []scenario {
 	}
 }
 
+func spell(d time.Duration) string {
+	if d%time.Second == 0 {
+		return fmt.Sprintf("%d s", d/time.Second)
+	}
+	return fmt.Sprintf("%d ms", d/time.Millisecond)
+}
+
 // counting lists the runs whose messages are known one by one.
 func counting() []scenario {
 	some := func(d deed) fault {
-		return fault{deed: d, every: 50, from: 200 * time.Millisecond, to: 1800 * time.Millisecond}
+		return fault{deed: d, every: 25, from: 200 * time.Millisecond, to: 1400 * time.Millisecond}
 	}
 	burst := fault{deed: refuse, every: 1, from: 1500 * time.Millisecond, to: 1580 * time.Millisecond}
 	of := func(name, planted, kind string, f fault, count func(*results.Ledger) int64) scenario {
-		return scenario{name: name, planted: planted, fault: f, kind: kind, count: count, rate: 500, length: 4 * time.Second}
+		return scenario{name: name, planted: planted, fault: f, kind: kind, count: count, rate: 500, length: 3 * time.Second}
 	}
 	lostAcks := of("lost ack", "stored and delivered, no answer", "", some(loseAck), func(l *results.Ledger) int64 { return l.Unknown })
 	lostAcks.change = func(p *workloads.Plan) { p.Producers[0].Timeout = ackPatience }
@@ -109,6 +132,9 @@ func counting() []scenario {
 // delaying lists the runs with messages that are to be delivered a second later.
 // One in twenty misses its time: the others are the p90, those the p99.
 func delaying() []scenario {
+	if !delaysAreSent {
+		return nil
+	}
 	off := func(by time.Duration) fault { return fault{deed: shift, every: 20, to: time.Hour, shift: by} }
 	delay := func(p *workloads.Plan) {
 		p.Producers[0].Delay = workloads.Delay{After: fixed(float64(delayOf.Microseconds())), Share: 1}
@@ -141,7 +167,7 @@ func (s *scenario) plan() *workloads.Plan {
 			Name: "planter", Topic: topicName, Count: 1, MaxInFlight: maxInFlight, Timeout: sendTimeout,
 			Size: fixed(256), Content: workloads.Content{Kind: workloads.ContentRandom}, Batch: 1,
 		}},
-		Phases: []workloads.Phase{{Name: "load", Duration: s.length, Arrivals: []workloads.Arrivals{{
+		Phases: []workloads.Phase{{Name: loadPhase, Duration: s.length, Arrivals: []workloads.Arrivals{{
 			Producer: "planter", Process: workloads.Constant, Rate: []workloads.RatePoint{{PerSecond: s.rate}},
 		}}}},
 		// The machine may be busy: what that does to the figures is seen by holding them against the truth.
