@@ -153,7 +153,7 @@ func (a *attempt) load(cluster profiles.Cluster) error {
 	a.run.Profile.Settings = a.settings(cluster)
 	run, err := load.Run(ctx, load.Config{
 		Plan: a.plan, Driver: client, Admin: admin, RunID: a.runID(), Isolate: a.profile.Kind == profiles.External,
-		Out: a.writer, Progress: a.view.show, Nodes: cluster.Nodes(), Exits: deaths.exits, Log: a.log,
+		Out: a.writer, Progress: a.view.show, Nodes: cluster.Nodes, Control: controlOf(a, cluster), Exits: deaths.exits, Log: a.log,
 	})
 	if err != nil {
 		return notStarted(err, deaths.first(deathGrace))

@@ -28,9 +28,8 @@ type collector struct {
 	last   time.Duration // end of the last interval
 	total  Snapshot      // accumulates Total
 
-	interval tally                  // of the interval that goes on
-	windows  []*window              // by threshold; nil for those of a whole phase
-	refused  func(refusal, refused) // told of each interval's refusals; nil: nobody
+	interval tally     // of the interval that goes on
+	windows  []*window // by threshold; nil for those of a whole phase
 	sinkErr  error
 }
 
@@ -113,11 +112,6 @@ func (c *collector) flush(end time.Duration) {
 	p := c.point(t, end)
 	c.write(p, t, end)
 	c.last = end
-	if c.refused != nil {
-		for kind, r := range t.refusals {
-			c.refused(kind, r)
-		}
-	}
 	if c.e.cfg.Progress != nil {
 		c.e.cfg.Progress(c.snapshot(p, t))
 	}

@@ -17,6 +17,8 @@ import (
 )
 
 // shareOf holds a count of draws to a share of them.
+var usualLevels = delayLevels(&workloads.Plan{})
+
 func shareOf(t *testing.T, what string, count, draws int, share float64) {
 	t.Helper()
 	if sd := math.Sqrt(float64(draws) * share * (1 - share)); math.Abs(float64(count)-float64(draws)*share) > 4*sd {
@@ -158,7 +160,7 @@ func TestDelays(t *testing.T) {
 		if after < time.Second-time.Millisecond || after > 5*time.Second+time.Millisecond || m.DeliverAt.Nanosecond()%1e6 != 0 || m.DelayLevel != 0 {
 			t.Fatalf("message %d is due at %s, level %d", i, m.DeliverAt, m.DelayLevel)
 		}
-		stamp(&m, 1)
+		stamp(&m, 1, usualLevels)
 		if id, err := ReadIdentity(m.Body); err != nil || id.Due != m.DeliverAt.UnixMilli() || id.Hidden != hidden(&m) {
 			t.Fatalf("identity %+v, %v", id, err)
 		}
@@ -166,12 +168,12 @@ func TestDelays(t *testing.T) {
 	shareOf(t, "delayed", late, draws, .25)
 	p.Delay = workloads.Delay{Level: 3, Share: 1}
 	generatorOf(p, 1).Fill(&m, 1, 1)
-	if due := dueTime(&m).Sub(m.Intended); m.DelayLevel != 3 || due != 10*time.Second {
+	if due := dueTime(&m, usualLevels).Sub(m.Intended); m.DelayLevel != 3 || due != 10*time.Second {
 		t.Errorf("level %d is due after %s", m.DelayLevel, due)
 	}
 	p.Delay = workloads.Delay{}
-	if generatorOf(p, 1).Fill(&m, 1, 1); m.DelayLevel != 0 || !dueTime(&m).IsZero() {
-		t.Errorf("a message without delay has level %d, due %s", m.DelayLevel, dueTime(&m))
+	if generatorOf(p, 1).Fill(&m, 1, 1); m.DelayLevel != 0 || !dueTime(&m, usualLevels).IsZero() {
+		t.Errorf("a message without delay has level %d, due %s", m.DelayLevel, dueTime(&m, usualLevels))
 	}
 }
 
@@ -191,7 +193,7 @@ func TestBatchItems(t *testing.T) {
 		if m.Messages() != 3 || len(m.Body) != 0 || m.Key != "" || m.Tag != "" || len(m.Properties) != 0 {
 			t.Errorf("a batch is %+v", m)
 		}
-		stamp(&m, 9)
+		stamp(&m, 9, usualLevels)
 		for i, item := range m.Batch {
 			id, err := ReadIdentity(item.Body)
 			if err != nil || id.Sequence != index+int64(i) || id.Producer != 2 || id.Run != 9 {
@@ -338,7 +340,7 @@ func TestFillAllocatesNothingWithAll(t *testing.T) {
 		g := generatorOf(p, 1)
 		m := driver.Message{Intended: time.Unix(1, 0)}
 		i := int64(0)
-		one := func() { g.Fill(&m, i, n); stamp(&m, 1); i += int64(n) }
+		one := func() { g.Fill(&m, i, n); stamp(&m, 1, usualLevels); i += int64(n) }
 		for range 5000 {
 			one()
 		}

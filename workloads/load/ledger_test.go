@@ -211,7 +211,7 @@ func TestNoAllocationPerMessage(t *testing.T) {
 	}
 	e.start = e.clock.Now()
 	p := e.pacers()[0]
-	member := newMember(e, 0, &plan.Consumers[0], 0)
+	member := newMember(e.groups[0], 0)
 	body := make([]byte, 1024)
 	var r driver.Received
 	seq := int64(0)

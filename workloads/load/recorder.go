@@ -98,8 +98,8 @@ func (l lane) done(m *driver.Message, r *driver.Result, expected int, now time.T
 	t.outcomes[r.Outcome] += n
 	if r.Outcome != driver.Acked {
 		t.record(sendError, latency, n)
-		if r.Code != 0 {
-			t.refuse(r, n, now)
+		if r.Outcome == driver.Rejected {
+			t.reject(r.Code, n)
 		}
 		return
 	}

@@ -23,7 +23,7 @@ func TestNegativeTimesAreCounted(t *testing.T) {
 	s.receive(0, 100, 2*time.Hour) // beyond what a histogram holds: kept at its end
 	var all tally
 	r.collect(func(_, _ int, t *tally) { all.add(t) })
-	op := receiveOperation(&all, time.Second)
+	op := receivedBy("", 0, &all, time.Second)[0]
 	if op.NegativeTime != 1 || op.Count != 3 || op.Bytes != 300 || op.Latency.Count != 2 || op.Latency.Min < 2990 || op.Latency.Max < 3_590_000_000 {
 		t.Errorf("operation %+v", op)
 	}
@@ -80,7 +80,7 @@ func TestCollectLosesNothing(t *testing.T) {
 	}
 	for _, got := range []*tally{&sum, &intervals} {
 		counts := []int64{
-			got.outcomes[driver.Acked], got.outcomes[driver.Rejected], got.outcomes[driver.Dropped], got.refusals[refusal{code: 14}].count,
+			got.outcomes[driver.Acked], got.outcomes[driver.Rejected], got.outcomes[driver.Dropped], got.codes[14],
 			got.hist[sendLatency].count(), got.hist[sendError].count(), got.expected, got.acked,
 		}
 		acked, fifth := int64(workers*each*3/5), int64(workers*each/5)

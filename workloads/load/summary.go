@@ -1,9 +1,12 @@
 package load
 
 import (
+	"os"
+	"slices"
 	"time"
 
 	"rmqbench/results"
+	"rmqbench/workloads"
 	"rmqbench/workloads/driver"
 )
 
@@ -16,10 +19,7 @@ func (e *engine) summary() *results.Run {
 			Set: append([]string{}, e.plan.Set...), Text: e.plan.Text,
 		},
 		Started: e.start.UTC().Round(0), Finished: e.start.Add(e.collector.last).UTC().Round(0),
-		Faults: []results.Fault{}, Phases: []results.Phase{},
-	}
-	if e.fault != nil {
-		run.Faults = append(run.Faults, *e.fault)
+		Phases: []results.Phase{}, Refusals: e.refusals.list(), Shard: e.shard(),
 	}
 	for i := range e.phases {
 		if p, ok := e.phaseResult(i); ok {
@@ -29,6 +29,10 @@ func (e *engine) summary() *results.Run {
 	var rest results.LedgerRest
 	run.Ledger, rest = e.ledger.close(func(view int) bool { return e.consumedAll[e.ledger.groupOf(view)] })
 	e.left = rest.Left
+	run.Events, run.Faults = e.diary.happened()
+	if e.death != nil {
+		run.Faults = append(run.Faults, *e.death)
+	}
 	run.Nodes = e.usage.nodes()
 	run.Generator = e.usage.generator()
 	all, judged := e.merged("", -1)
@@ -62,33 +66,79 @@ func (e *engine) phaseResult(i int) (results.Phase, bool) {
 	p := e.phases[i]
 	out := results.Phase{
 		Name: p.Name, StartMillis: from.Milliseconds(), EndMillis: to.Milliseconds(), Warmup: p.Warmup,
-		Operations: []results.Operation{},
+		Closed:     slices.ContainsFunc(p.Arrivals, func(a workloads.Arrivals) bool { return a.Process == workloads.Closed }),
+		Operations: []results.Operation{}, CatchUp: e.follower.phases[i],
 	}
-	if planned := e.planned[i].Load(); planned > 0 || !p.Drain {
-		out.Operations = append(out.Operations, sendOperation(total, planned, to-from))
+	if planned := e.planned[i].total(); planned > 0 || !p.Drain {
+		out.Operations = append(out.Operations, e.sendOperations(i, planned, total, to-from)...)
 	}
 	if len(e.plan.Consumers) > 0 && (!p.Drain || total.received > 0) {
-		out.Operations = append(out.Operations, receiveOperation(total, to-from))
+		out.Operations = append(out.Operations, e.receiveOperations(i, total, to-from)...)
 	}
 	return out, true
 }
 
-func sendOperation(t *tally, planned int64, d time.Duration) results.Operation {
-	return results.Operation{
-		Name: results.OpSend, Planned: planned, Count: t.outcomes[driver.Acked], Errors: t.failures(),
+// sendOperations returns the sends and requests of a phase: all together, and
+// with several producer groups those of each.
+func (e *engine) sendOperations(i int, planned int64, total *tally, d time.Duration) []results.Operation {
+	out := sentBy("", planned, total, d)
+	for g := range e.plan.Producers {
+		if n := e.planned[i].byGroup[g].Load(); n > 0 && len(e.plan.Producers) > 1 {
+			out = append(out, sentBy(e.plan.Producers[g].Name, n, e.totals.at(i, g), d)...)
+		}
+	}
+	return out
+}
+
+// sentBy returns a send operation and, where there were requests, one of replies.
+func sentBy(group string, planned int64, t *tally, d time.Duration) []results.Operation {
+	send := results.Operation{
+		Name: results.OpSend, Group: group, Planned: planned, Count: t.outcomes[driver.Acked], Errors: t.failures(),
 		Rate: perSecond(t.outcomes[driver.Acked], d), Bytes: t.acked,
 		Latency: results.LatencyOf(t.hist[sendLatency].export()), ServiceTime: results.LatencyOf(t.hist[sendService].export()),
 		ErrorLatency: results.LatencyOf(t.hist[sendError].export()),
 		NegativeTime: t.negative[sendLatency] + t.negative[sendService] + t.negative[sendError],
 	}
+	n := t.hist[replyLatency].count()
+	if n == 0 {
+		return []results.Operation{send}
+	}
+	return []results.Operation{send, {
+		Name: results.OpReply, Group: group, Planned: planned, Count: n, Errors: map[string]int64{}, Rate: perSecond(n, d),
+		Latency: results.LatencyOf(t.hist[replyLatency].export()), ServiceTime: results.LatencyOf(t.hist[replyService].export()),
+		NegativeTime: t.negative[replyLatency] + t.negative[replyService],
+	}}
 }
 
-func receiveOperation(t *tally, d time.Duration) results.Operation {
-	return results.Operation{
-		Name: results.OpReceive, Planned: t.expected, Count: t.received, Errors: map[string]int64{},
+// receiveOperations returns what came of a phase at the consumers: all
+// together, and with several consumer groups what came at each.
+func (e *engine) receiveOperations(i int, total *tally, d time.Duration) []results.Operation {
+	out := receivedBy("", total.expected, total, d)
+	for g := range e.plan.Consumers {
+		t := e.totals.at(i, len(e.plan.Producers)+g)
+		if expected := e.expected[i].byGroup[g].Load(); len(e.plan.Consumers) > 1 && (expected > 0 || t.received > 0) {
+			out = append(out, receivedBy(e.plan.Consumers[g].Name, expected, t, d)...)
+		}
+	}
+	return out
+}
+
+// receivedBy returns a receive operation and, where messages were delayed, one
+// of deliveries.
+func receivedBy(group string, expected int64, t *tally, d time.Duration) []results.Operation {
+	receive := results.Operation{
+		Name: results.OpReceive, Group: group, Planned: expected, Count: t.received, Errors: map[string]int64{},
 		Rate: perSecond(t.received, d), Bytes: t.payload, Latency: results.LatencyOf(t.hist[receiveLatency].export()),
 		NegativeTime: t.negative[receiveLatency],
 	}
+	n, early := t.hist[deliveryError].count(), t.negative[deliveryError]
+	if n+early == 0 {
+		return []results.Operation{receive}
+	}
+	return []results.Operation{receive, {
+		Name: results.OpDelivery, Group: group, Planned: n + early, Count: n + early, Errors: map[string]int64{},
+		Rate: perSecond(n+early, d), Latency: results.LatencyOf(t.hist[deliveryError].export()),
+	}}
 }
 
 func perSecond(n int64, d time.Duration) float64 {
@@ -113,4 +163,16 @@ func (e *engine) merged(phase string, stream int) (all, judged *tally) {
 		}
 	}
 	return all, judged
+}
+
+// shard says which part of the load this generator made, nil when it made all of it.
+func (e *engine) shard() *results.Shard {
+	if !e.sharded() {
+		return nil
+	}
+	host, _ := os.Hostname() // "" when it has none
+	return &results.Shard{
+		Index: e.cfg.Shard.Index, Of: e.cfg.Shard.Of, Run: e.cfg.RunID, Start: e.start.UTC().Round(0), Host: host,
+		ClockAheadUs: e.ahead.Microseconds(), ClockUncertain: e.unsure.Microseconds(),
+	}
 }

@@ -31,11 +31,11 @@ type tally struct {
 	hist     [numMeasures]*histogram // nil without samples ever
 	negative [numMeasures]int64      // times below zero; of deliveryError the early ones
 	outcomes [driver.NumOutcomes]int64
-	refusals map[refusal]refused
-	expected int64 // deliveries that acknowledgements promise
-	received int64 // first deliveries
-	acked    int64 // payload bytes acknowledged
-	payload  int64 // payload bytes received
+	codes    map[int32]int64 // rejections by response code
+	expected int64           // deliveries that acknowledgements promise
+	received int64           // first deliveries
+	acked    int64           // payload bytes acknowledged
+	payload  int64           // payload bytes received
 	used     bool
 }
 
@@ -73,8 +73,8 @@ func (t *tally) add(from *tally) {
 	for o, n := range from.outcomes {
 		t.outcomes[o] += n
 	}
-	for kind, r := range from.refusals {
-		t.refusal(kind, r)
+	for code, n := range from.codes {
+		t.reject(code, n)
 	}
 	t.expected += from.expected
 	t.received += from.received
@@ -87,8 +87,15 @@ func (t *tally) reset() {
 	for _, h := range t.hist {
 		h.reset()
 	}
-	clear(t.refusals)
-	*t = tally{hist: t.hist, refusals: t.refusals}
+	*t = tally{hist: t.hist}
+}
+
+// reject counts n messages that the broker refused with a code.
+func (t *tally) reject(code int32, n int64) {
+	if t.codes == nil {
+		t.codes = map[int32]int64{}
+	}
+	t.codes[code] += n
 }
 
 // errors is the number of sends that did not end as acknowledged.
@@ -110,10 +117,8 @@ func (t *tally) failures() map[string]int64 {
 			out[o.String()] = n
 		}
 	}
-	for kind, r := range t.refusals {
-		if driver.OutcomeOf(kind.code) == driver.Rejected {
-			out[driver.CodeName(kind.code)] += r.count
-		}
+	for code, n := range t.codes {
+		out[driver.CodeName(code)] += n
 	}
 	return out
 }

@@ -47,7 +47,7 @@ func (e *engine) faultsOfMeasurement(t *tally) []string {
 func (e *engine) plannedJudged() (n int64) {
 	for i := range e.planned {
 		if !e.phases[i].Warmup {
-			n += e.planned[i].Load()
+			n += e.planned[i].total()
 		}
 	}
 	return n
@@ -100,11 +100,11 @@ func steppedClock(j clockJumps) string {
 func (e *engine) notes() []string {
 	var out []string
 	for i := range e.phases {
-		planned := e.planned[i].Load()
+		planned := e.planned[i].total()
 		if n := e.totals.phase(i).outcomes[driver.Acked]; planned > 0 && n > 0 && n < results.MinSamples(99) && !e.phases[i].Warmup {
 			out = append(out, fmt.Sprintf("phase %s has only %d acknowledged messages: it has no p99 and beyond", e.phases[i].Name, n))
 		}
-		if closedLoop(e.phases[i].Phase) {
+		if isClosedLoop(e.phases[i].Phase) {
 			out = append(out, fmt.Sprintf("phase %s is a closed loop: its senders wait while the target stands still, so its latencies do not have what others would have waited; use arrivals with a rate to know that", e.phases[i].Name))
 		}
 	}
@@ -124,8 +124,8 @@ func (e *engine) notes() []string {
 	return out
 }
 
-// closedLoop reports whether a phase that counts has senders that wait for answers.
-func closedLoop(p workloads.Phase) bool {
+// isClosedLoop reports whether a phase that counts has senders that wait for answers.
+func isClosedLoop(p workloads.Phase) bool {
 	for _, a := range p.Arrivals {
 		if a.Process == workloads.Closed && !p.Warmup {
 			return true
@@ -150,13 +150,15 @@ func notJudged(text, metric string, samples int64) string {
 
 // samples counts the latencies that a threshold is about.
 func (e *engine) samples(t workloads.Threshold) int64 {
-	_, judged := e.merged(t.Phase)
-	of := map[string]measure{results.OpSend: sendLatency, results.OpReceive: receiveLatency}
+	_, judged := e.merged(t.Phase, e.streamOf(t.Op, t.Group))
+	of := map[string]measure{
+		results.OpSend: sendLatency, results.OpReceive: receiveLatency, results.OpReply: replyLatency, results.OpDelivery: deliveryError,
+	}
 	m, ok := of[t.Op]
-	if !ok || judged.hist[m] == nil {
+	if !ok {
 		return 0
 	}
-	return judged.hist[m].TotalCount()
+	return judged.hist[m].count()
 }
 
 // demandByGroup counts the phases with arrivals for each producer group.

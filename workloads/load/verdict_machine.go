@@ -93,7 +93,7 @@ func (e *engine) limitsReached() []string {
 		if p.Warmup || p.Drain || to-from < leastSpan {
 			continue
 		}
-		t := e.totals[i]
+		t := e.totals.phase(i)
 		requests := t.outcomes[driver.Acked] + t.errors() - t.outcomes[driver.Dropped] - t.outcomes[driver.Unsent]
 		sends.see(p.Name, perSecond(requests/e.smallestBatch(), to-from))
 		bytes.see(p.Name, perSecond(t.acked, to-from))
@@ -138,7 +138,7 @@ func reached(rate, limit float64) float64 {
 
 // local reports whether the target runs on this machine.
 func (e *engine) local() bool {
-	for _, n := range e.cfg.Nodes {
+	for _, n := range e.nodes() {
 		if n.PID > 0 {
 			return true
 		}

@@ -34,6 +34,14 @@ func lates(n int64, micros, most int64) *hdrhistogram.Histogram {
 	return h
 }
 
+// recorded is the same as the recorder keeps it.
+func recorded(n int64, micros, most int64) *histogram {
+	h := new(histogram)
+	h.record(micros, n)
+	h.record(most, 1)
+	return h
+}
+
 func TestLateness(t *testing.T) {
 	t.Parallel()
 	const limit = 10 * time.Millisecond
@@ -146,21 +154,21 @@ func judgedEngine(t *testing.T, change func(*workloads.Plan, *Config)) *engine {
 		t.Fatal(err)
 	}
 	e.collector = newCollector(e)
-	e.usage = newUsage(func() []profiles.Node { return e.cfg.Nodes })
+	e.usage = newUsage(e.nodes)
 	return e
 }
 
 func acked(n int64, bytes int64) *tally {
 	t := &tally{used: true, acked: bytes}
 	t.outcomes[driver.Acked] = n
-	t.hist[sendLatency] = lates(n-1, 1000, 1000)
+	t.hist[sendLatency] = recorded(n-1, 1000, 1000)
 	return t
 }
 
 func TestVerdict(t *testing.T) {
 	t.Parallel()
 	limits := &results.Calibration{LoopbackPerSec: 1000, AppendBytesSec: 1e6}
-	own := []profiles.Node{{Name: "broker-a", PID: 1}}
+	own := func() []profiles.Node { return []profiles.Node{{Name: "broker-a", PID: 1}} }
 	for _, tt := range []struct {
 		name   string
 		plan   func(*workloads.Plan, *Config)
@@ -169,33 +177,33 @@ func TestVerdict(t *testing.T) {
 		reason string // words of one; empty: no reason at all
 	}{
 		{"nothing to say", nil, nil, results.Valid, ""},
-		{"interrupted", nil, func(e *engine) { e.why = "interrupted"; e.totals[1].hist[lateness] = lates(100, 1e6, 1e6) }, results.Incomplete, "could not keep"},
-		{"late in the warm-up", nil, func(e *engine) { e.totals[0].used = true; e.totals[0].hist[lateness] = lates(100, 1e6, 1e6) }, results.Valid, ""},
-		{"late", nil, func(e *engine) { e.totals[1].hist[lateness] = lates(100, 1e6, 1e6) }, results.Invalid, "could not keep"},
+		{"interrupted", nil, func(e *engine) { e.why = "interrupted"; e.totals.at(1, 0).hist[lateness] = recorded(100, 1e6, 1e6) }, results.Incomplete, "could not keep"},
+		{"late in the warm-up", nil, func(e *engine) { e.totals.at(0, 0).used = true; e.totals.at(0, 0).hist[lateness] = recorded(100, 1e6, 1e6) }, results.Valid, ""},
+		{"late", nil, func(e *engine) { e.totals.at(1, 0).hist[lateness] = recorded(100, 1e6, 1e6) }, results.Invalid, "could not keep"},
 		{"long pause", nil, func(e *engine) { e.usage.garbage.judged = pauses{1, time.Second, time.Second} }, results.Invalid, "garbage collection"},
 		{"busy", nil, func(e *engine) { e.usage.machine.judged = machineUse{intervals: 4, saturated: 4} }, results.Valid, "waiting for a processor"},
 		{"busy and late", nil, func(e *engine) {
 			e.usage.machine.judged = machineUse{intervals: 4, saturated: 4}
-			e.totals[1].hist[lateness] = lates(100, 1e6, 1e6)
+			e.totals.at(1, 0).hist[lateness] = recorded(100, 1e6, 1e6)
 		}, results.Invalid, "waiting for a processor"},
 		{"some stolen", nil, func(e *engine) { e.usage.machine.judged.times = cpuTimes{steal: 10, total: 100} }, results.Valid, "hypervisor"},
 		{"much stolen", nil, func(e *engine) { e.usage.machine.judged.times = cpuTimes{steal: 25, total: 100} }, results.Invalid, "hypervisor"},
 		{"stepped", nil, func(e *engine) { e.collector.jumps.count = 1 }, results.Invalid, "was stepped 1 times"},
 		{"network limit", func(_ *workloads.Plan, c *Config) { c.Calibration, c.Nodes = limits, own },
-			func(e *engine) { e.totals[1] = acked(1800, 0) }, results.Valid, "phase rush made 900 sends"},
+			func(e *engine) { *e.totals.at(1, 0) = *acked(1800, 0) }, results.Valid, "phase rush made 900 sends"},
 		{"below the limit", func(_ *workloads.Plan, c *Config) { c.Calibration, c.Nodes = limits, own },
-			func(e *engine) { e.totals[1] = acked(1798, 0) }, results.Valid, ""},
+			func(e *engine) { *e.totals.at(1, 0) = *acked(1798, 0) }, results.Valid, ""},
 		{"batches are one send", func(p *workloads.Plan, c *Config) { c.Calibration, c.Nodes, p.Producers[0].Batch = limits, own, 10 },
-			func(e *engine) { e.totals[1] = acked(1800, 0) }, results.Valid, ""},
+			func(e *engine) { *e.totals.at(1, 0) = *acked(1800, 0) }, results.Valid, ""},
 		{"warm-up at the limit", func(_ *workloads.Plan, c *Config) { c.Calibration, c.Nodes = limits, own },
-			func(e *engine) { e.totals[0] = acked(18_000, 0) }, results.Valid, ""},
+			func(e *engine) { *e.totals.at(0, 0) = *acked(18_000, 0) }, results.Valid, ""},
 		{"disk limit", func(_ *workloads.Plan, c *Config) { c.Calibration, c.Nodes = limits, own },
-			func(e *engine) { e.totals[1] = acked(200, 1.8e6) }, results.Valid, "the disk was measured"},
+			func(e *engine) { *e.totals.at(1, 0) = *acked(200, 1.8e6) }, results.Valid, "the disk was measured"},
 		{"the limit of another machine", func(_ *workloads.Plan, c *Config) { c.Calibration = limits },
-			func(e *engine) { e.totals[1] = acked(2000, 0) }, results.Valid, ""},
+			func(e *engine) { *e.totals.at(1, 0) = *acked(2000, 0) }, results.Valid, ""},
 		{"threshold without samples for it", func(p *workloads.Plan, _ *Config) {
 			p.Thresholds = []workloads.Threshold{{Text: "rush.send.p99.9 <= 5ms", Phase: "rush", Op: "send", Metric: "p99.9"}}
-		}, func(e *engine) { e.totals[1] = acked(200, 0) }, results.Valid, "was not judged: p99.9 needs 1000 samples and there are 200"},
+		}, func(e *engine) { *e.totals.at(1, 0) = *acked(200, 0) }, results.Valid, "was not judged: p99.9 needs 1000 samples and there are 200"},
 		{"closed loop", func(p *workloads.Plan, _ *Config) { p.Phases[1].Arrivals[0].Process = workloads.Closed }, nil, results.Valid, "phase rush is a closed loop"},
 		{"closed loop in the warm-up", func(p *workloads.Plan, _ *Config) {
 			p.Phases[0].Arrivals = []workloads.Arrivals{{Producer: p.Producers[0].Name, Process: workloads.Closed, Concurrency: 1}}
@@ -211,11 +219,11 @@ func TestVerdict(t *testing.T) {
 				}
 			})
 			e.usage.garbage.judged, e.usage.machine.judged = pauses{}, machineUse{}
-			e.totals[1].used = true
+			e.totals.at(1, 0).used = true
 			if tt.engine != nil {
 				tt.engine(e)
 			}
-			_, judged := e.merged("")
+			_, judged := e.merged("", -1)
 			v := e.verdict(judged)
 			got := strings.Join(v.Reasons, "\n")
 			if v.Status != tt.status || !strings.Contains(got, tt.reason) || (tt.reason == "") != (got == "") {
