@@ -17,6 +17,7 @@ Then
   rmqbench run flashsale.yaml --profile java-single   the same load on Apache RocketMQ in Java
   rmqbench compare RUN RUN                            two or more runs side by side
   rmqbench workloads                                  what else there is to run
+  rmqbench calibrate                                  what this machine can do at most
   rmqbench help                                       every command
 `
 
@@ -38,7 +39,7 @@ func newRoot(s *state) *cobra.Command {
 			return err
 		},
 	}
-	root.AddCommand(newRun(s), newValidate(s), newReport(s), newCompare(s), newWorkloads(s), newNode(s))
+	root.AddCommand(newRun(s), newValidate(s), newReport(s), newCompare(s), newWorkloads(s), newCalibrate(s), newNode(s), newEcho(s))
 	return root
 }
 
