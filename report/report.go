@@ -9,7 +9,6 @@
 package report
 
 import (
-	"os"
 	"strings"
 	"unicode"
 
@@ -25,8 +24,8 @@ type Options struct {
 
 // ColorWanted reports whether the environment allows colours (see
 // https://no-color.org): NO_COLOR is not set and TERM is not "dumb".
-func ColorWanted() bool {
-	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+func ColorWanted(getenv func(string) string) bool {
+	return getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
 }
 
 func (o Options) width() int {

@@ -57,6 +57,18 @@ func Open(dir string) (*Record, error) {
 	return r, nil
 }
 
+// Save rewrites the run.json of the record in one step, as Writer.Save does.
+func (r *Record) Save() error {
+	body, err := Encode(&r.Run)
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(filepath.Join(r.Dir, RunFile), body); err != nil {
+		return fmt.Errorf("save %s: %w", RunFile, err)
+	}
+	return nil
+}
+
 func readRun(path string) (Run, error) {
 	var run Run
 	f, err := os.Open(path)

@@ -6,28 +6,28 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"rmqbench/profiles"
 	"rmqbench/report"
 	"rmqbench/results"
-	"rmqbench/workloads"
+	"rmqbench/workloads/calibrate"
 	"rmqbench/workloads/load"
 )
 
 // attempt is one run of one workload against one target, from nothing to its report.
 type attempt struct {
-	s         *state
-	flags     *runFlags
-	plan      *workloads.Plan
-	profile   *profiles.Profile
-	overrides map[string]string
-	stop      *interrupts
-	out       string // folder of the run; "" for a name chosen by time
+	s *state
+	*job
+	stop    *interrupts
+	out     string   // folder of the run; "" for a name chosen by time
+	metrics *metrics // nil when nobody scrapes
 
 	dir    string
 	run    *results.Run // what is known so far
@@ -38,7 +38,7 @@ type attempt struct {
 
 // do runs and reports. Its error has the exit code.
 func (a *attempt) do() error {
-	a.view = a.s.newView(fmt.Sprintf("%s on %s by %s", a.plan.Name, a.profile.Name, a.flags.driver), a.flags.json)
+	a.view = a.s.newView(fmt.Sprintf("%s on %s by %s", a.plan.Name, a.profile.Name, a.flags.driver), a.flags.json, a.flags.quiet)
 	a.stop.onNote(a.view.note)
 	if err := a.prepare(); err != nil {
 		return wrong(err)
@@ -75,21 +75,28 @@ func (a *attempt) prepare() error {
 		}
 		a.dir, id = dir, filepath.Base(dir)
 	}
-	ver, commit := buildInfo()
-	a.run = &results.Run{
-		Schema: results.Schema, ID: id, Driver: a.flags.driver, Started: now.UTC(),
-		Tool: results.Tool{Version: ver, Commit: commit, Go: runtime.Version()},
-		Workload: results.Workload{
-			Name: a.plan.Name, File: a.plan.File, SHA256: a.plan.SHA256, Seed: a.plan.Seed,
-			Set: a.flags.set, Text: a.plan.Text,
-		},
-		Profile: results.Profile{Name: a.profile.Name, Kind: string(a.profile.Kind), Settings: map[string]string{}},
-	}
+	a.run = a.record()
+	a.run.ID, a.run.Started = id, now.UTC()
 	var err error
 	if a.writer, err = results.Create(a.dir, a.run); err != nil {
 		return fmt.Errorf("%w; name a folder that can be written and holds no run with --out", err)
 	}
 	return nil
+}
+
+// record is what is known of a run before it begins.
+func (j *job) record() *results.Run {
+	ver, commit := buildInfo()
+	return &results.Run{
+		Schema: results.Schema, Driver: j.flags.driver,
+		Tool: results.Tool{Version: ver, Commit: commit, Go: runtime.Version()},
+		Workload: results.Workload{
+			Name: j.plan.Name, File: j.plan.File, SHA256: j.plan.SHA256, Seed: j.plan.Seed,
+			Set: j.flags.set, Text: j.plan.Text,
+		},
+		Profile: results.Profile{Name: j.profile.Name, Kind: string(j.profile.Kind), Settings: map[string]string{}},
+		Shard:   j.part.record(),
+	}
 }
 
 // openLog sends what the program logs to a file: a terminal shows the live view.
@@ -109,7 +116,7 @@ func (a *attempt) measure() (err error) {
 		a.view.note("Starting " + a.profile.Name + " …")
 	}
 	cluster, err := a.profile.Start(a.stop.ctx, profiles.Options{
-		Dir: filepath.Join(a.dir, "nodes"), Data: a.flags.data, Overrides: a.overrides, Notice: a.view.note,
+		Dir: filepath.Join(a.dir, "nodes"), Data: a.flags.data, Overrides: a.brokerSettings(), Notice: a.view.note,
 	})
 	if err != nil {
 		return fmt.Errorf("the target could not be started: %w", err)
@@ -121,8 +128,38 @@ func (a *attempt) measure() (err error) {
 			err = errors.Join(err, fmt.Errorf("stopping the target: %w", serr))
 		}
 	}()
-	a.run.Environment = results.Probe(dataFolder(cluster.Nodes(), a.dir))
+	data := dataFolder(cluster.Nodes(), a.dir)
+	a.run.Environment = results.Probe(data)
+	a.run.Calibration = a.calibration(data)
 	return a.load(cluster)
+}
+
+// calibration returns the limits of this machine, where they were measured.
+func (a *attempt) calibration(folder string) *results.Calibration {
+	file, err := calibrate.File(a.s.getenv)
+	if err != nil {
+		a.log.Info("looking for the limits of this machine", "error", err)
+		return nil
+	}
+	limits, why := calibrate.Load(file, folder, time.Now())
+	if limits == nil {
+		a.log.Info("the limits of this machine are not known", "reason", why)
+	}
+	return limits
+}
+
+// brokerSettings are those that the workload wants and, above them, the user's.
+func (a *attempt) brokerSettings() map[string]string {
+	if a.profile.Kind == profiles.External && len(a.plan.Broker) > 0 {
+		a.view.note("The workload asks for settings of the brokers, which are not ours to change: " +
+			strings.Join(slices.Sorted(maps.Keys(a.plan.Broker)), ", "))
+	}
+	all := maps.Clone(a.plan.Broker)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, a.sets.broker)
+	return all
 }
 
 // dataFolder is where the nodes keep their data, fallback for nodes elsewhere.
@@ -151,9 +188,12 @@ func (a *attempt) load(cluster profiles.Cluster) error {
 		return notStarted(err, deaths.first(deathGrace))
 	}
 	a.run.Profile.Settings = a.settings(cluster)
+	a.metrics.begin(a.run)
 	run, err := load.Run(ctx, load.Config{
 		Plan: a.plan, Driver: client, Admin: admin, RunID: a.runID(), Isolate: a.profile.Kind == profiles.External,
-		Out: a.writer, Progress: a.view.show, Nodes: cluster.Nodes, Control: controlOf(a, cluster), Exits: deaths.exits, Log: a.log,
+		Out: a.writer, Progress: a.progress, Nodes: cluster.Nodes, Control: controlOf(a, cluster), Exits: deaths.exits, Log: a.log,
+		Shard: load.Shard{Index: a.part.Index, Of: a.part.Of}, Start: a.part.Start, Calibration: a.run.Calibration,
+		Ledger: filepath.Join(a.dir, results.LedgerFile),
 	})
 	if err != nil {
 		return notStarted(err, deaths.first(deathGrace))
@@ -166,6 +206,12 @@ func (a *attempt) load(cluster profiles.Cluster) error {
 	}
 	a.adopt(run)
 	return nil
+}
+
+// progress shows the state of the run to all who look.
+func (a *attempt) progress(s load.Snapshot) {
+	a.metrics.show(s)
+	a.view.show(s)
 }
 
 // deathGrace is how long a node that died may take to be missed, after an error
@@ -182,6 +228,9 @@ func notStarted(err error, death *profiles.Exit) error {
 // runID names what the run makes on the target and marks its messages: unlike
 // the folder's name it differs between two runs of the same second.
 func (a *attempt) runID() string {
+	if a.part.RunID != "" {
+		return a.part.RunID
+	}
 	return fmt.Sprintf("%s-%x", a.run.Started.Format("20060102T150405"), os.Getpid()&0xfff|int(a.run.Started.UnixNano()/1000&0xfff)<<12)
 }
 
@@ -189,8 +238,13 @@ func (a *attempt) runID() string {
 func (a *attempt) adopt(measured *results.Run) {
 	known := a.run
 	measured.ID, measured.Tool, measured.Profile = known.ID, known.Tool, known.Profile
+	measured.Calibration = known.Calibration
 	measured.Environment, measured.Workload = known.Environment, known.Workload
 	measured.Schema, measured.Driver = known.Schema, known.Driver
+	if known.Shard != nil && measured.Shard != nil {
+		known.Shard.ClockAheadUs, known.Shard.ClockUncertain = measured.Shard.ClockAheadUs, measured.Shard.ClockUncertain
+	}
+	measured.Shard = known.Shard
 	a.run = measured
 }
 
@@ -204,13 +258,17 @@ func (a *attempt) conclude(problem error) error {
 	if _, err := report.Save(rec); err != nil {
 		problem = errors.Join(problem, err)
 	}
-	if a.flags.json {
+	switch {
+	case a.flags.json:
 		err = json.NewEncoder(a.s.stdout).Encode(struct {
 			Event string       `json:"event"`
 			Dir   string       `json:"dir"`
 			Run   *results.Run `json:"run"`
 		}{"result", a.dir, &rec.Run})
-	} else {
+	case a.flags.quiet:
+		screen, _ := a.s.screen(a.s.stdout)
+		_, err = fmt.Fprintf(a.s.stdout, "%s · %s\n", report.Line(rec, screen), filepath.Join(rec.Dir, results.ReportFile))
+	default:
 		err = a.s.printReport(rec)
 	}
 	if problem = errors.Join(problem, err); problem != nil {

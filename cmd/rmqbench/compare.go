@@ -22,9 +22,10 @@ func newCompare(s *state) *cobra.Command {
 			"RUN is the folder of a run, or its name below results/runs. The first is the one that\n" +
 			"the others are measured against; runs of the same target and driver count as one side,\n" +
 			"by their medians.",
-		Example: "  rmqbench compare results/runs/…-flashsale-java-single results/runs/…-flashsale-go-single",
-		Args:    atLeast(2, "two RUNs at least, the folders of the runs"),
-		RunE:    func(_ *cobra.Command, args []string) error { return s.compare(args, out, asMarkdown) },
+		Example:           "  rmqbench compare results/runs/…-flashsale-java-single results/runs/…-flashsale-go-single",
+		Args:              atLeast(2, "two RUNs at least, the folders of the runs"),
+		ValidArgsFunction: completeRuns,
+		RunE:              func(_ *cobra.Command, args []string) error { return s.compare(args, out, asMarkdown) },
 	}
 	cmd.Flags().StringVar(&out, "out", "compare.html", "`FILE` for the plots and tables")
 	cmd.Flags().BoolVar(&asMarkdown, "markdown", false, "print Markdown")

@@ -53,6 +53,30 @@ func TestCommands(t *testing.T) {
 		{[]string{"--version"}, 0, "rmqbench version", ""},
 		{[]string{"completion", "bash"}, 0, "rmqbench", ""},
 		{[]string{"workloads"}, 0, "flashsale.yaml", ""},
+		{[]string{"list"}, 0, "go-single", ""},
+		{[]string{"list", "--json"}, 0, `"profiles":[{"name":"external"`, ""},
+		{[]string{"list", "x"}, 2, "", `takes no argument, found "x"`},
+		{[]string{"ru"}, 2, "", "did you mean run?"},
+		{[]string{"run", "--frobnicate"}, 2, "", "unknown flag: --frobnicate; `rmqbench run --help` lists the flags"},
+		{[]string{"run", "smoke.yaml", "--repeat", "x"}, 2, "", "`rmqbench run --help`"},
+		{[]string{"run", "smoke.yaml", "--repeat", "0"}, 2, "", "--repeat wants"},
+		{[]string{"run", "smoke.yaml", "--resume"}, 2, "", "--repeat N and the --out"},
+		{[]string{"run", "smoke.yaml", "--driver", "x"}, 2, "", "want client-go or wire"},
+		{[]string{"run", "smoke.yaml", "--shard", "4/4"}, 2, "", "from 0 to 3"},
+		{[]string{"run", "smoke.yaml", "--start", "2999-01-01T00:00:00Z"}, 2, "", "24 hours"},
+		{[]string{"run", "smoke.yaml", "--metrics", "nowhere:x"}, 2, "", "--metrics nowhere:x"},
+		{[]string{"run", "smoke.yaml", "--dry-run"}, 0, "Target: go-single, go nodes that are started for it", ""},
+		{[]string{"run", "smoke.yaml", "--dry-run"}, 0, "Results: results/runs/<UTC time>-smoke-go-single\n", ""},
+		{[]string{"run", "smoke.yaml", "--dry-run", "--json", "--out", "x", "--repeat", "2"}, 0, `"out":"x, one folder for each of 2 runs"`, ""},
+		{[]string{"run", "smoke.yaml", "--dry-run", "--start", "+90s"}, 0, "Start: 2", ""},
+		{[]string{"validate", "smoke.yaml", "--profile", "external", "--driver", "wire"}, 0, "fulfilment", ""},
+		{[]string{"validate", "smoke.yaml", "--driver", "x"}, 2, "", "no driver"},
+		{[]string{"merge"}, 2, "", "the RUNs of all shards"},
+		{[]string{"merge", "/nonexistent"}, 2, "", "/nonexistent"},
+		{[]string{"__complete", "run", "fl"}, 0, "flashsale.yaml\t", "Completion ended"},
+		{[]string{"__complete", "run", "smoke.yaml", "--driver", ""}, 0, "client-go\nwire\n", "Completion ended"},
+		{[]string{"__complete", "validate", "smoke.yaml", "--profile", "go"}, 0, "go-single\t", "Completion ended"},
+		{[]string{"__complete", "list", "--"}, 0, "--json", "Completion ended"},
 		{[]string{"validate", "smoke.yaml"}, 0, "fulfilment", ""},
 		{[]string{"validate", "smoke.yaml", "--json"}, 0, `{"valid":true,"plan":{`, ""},
 		{[]string{"validate", "smoke.yaml", "--set", "seed=x", "--json"}, 2, `"errors":[{`, ""},
@@ -215,7 +239,7 @@ func TestCheckSettings(t *testing.T) {
 	t.Parallel()
 	var stderr bytes.Buffer
 	s := &state{stdout: &stderr, stderr: &stderr}
-	a := &attempt{s: s, view: s.newView("t", false)}
+	a := &attempt{s: s, view: s.newView("t", false, false)}
 	all := map[string]string{"a.flushDiskTyp": "SYNC_FLUSH", "a.brokerRole": "SLAVE", "a.brokerName": "a", "b.brokerRole": "SLAVE", "a.heap": "1g"}
 	a.checkSettings("a", all, map[string]string{"flushDiskType": "ASYNC_FLUSH", "brokerRole": "ASYNC_MASTER", "brokerName": "a"})
 	want := map[string]string{
@@ -285,5 +309,19 @@ func TestUnregistered(t *testing.T) {
 	}
 	if got := unregistered(nodes, map[string]string{"x": "h:2", "y": "h:3"}); got != nil {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// Every command explains itself, with an example.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, cmd := range newRoot(&state{}).Commands() {
+		if cmd.Hidden || cmd.Name() == "help" || cmd.Name() == "completion" {
+			continue
+		}
+		stdout, stderr, code := execute(t, cmd.Name(), "--help")
+		if code != 0 || stderr != "" || !strings.Contains(stdout, "Examples:\n  rmqbench "+cmd.Name()) {
+			t.Errorf("%s: exit code %d, %s%s", cmd.Name(), code, stdout, stderr)
+		}
 	}
 }

@@ -21,8 +21,9 @@ func newReport(s *state) *cobra.Command {
 		Long: "Write the report of a run again: text here, HTML and plots into its folder.\n\n" +
 			"RUN is the folder of a run, or its name below results/runs. A run that never came\n" +
 			"to its end is put together from what was written until then.",
-		Example: "  rmqbench report results/runs/20250102T030405Z-flashsale-go-single",
-		Args:    atLeast(1, "at least one RUN, the folder of a run"),
+		Example:           "  rmqbench report results/runs/20250102T030405Z-flashsale-go-single",
+		Args:              atLeast(1, "at least one RUN, the folder of a run"),
+		ValidArgsFunction: completeRuns,
 		RunE: func(_ *cobra.Command, args []string) error {
 			for _, arg := range args {
 				if err := s.report(arg, asJSON, asMarkdown); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -16,7 +17,7 @@ Type this first; it needs nothing but this program and takes 90 seconds:
 Then
   rmqbench run flashsale.yaml --profile java-single   the same load on Apache RocketMQ in Java
   rmqbench compare RUN RUN                            two or more runs side by side
-  rmqbench workloads                                  what else there is to run
+  rmqbench list                                       what else there is to run
   rmqbench calibrate                                  what this machine can do at most
   rmqbench help                                       every command
 `
@@ -33,14 +34,30 @@ func newRoot(s *state) *cobra.Command {
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          unknownCommand,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprint(s.stdout, firstSteps)
 			return err
 		},
 	}
-	root.AddCommand(newRun(s), newValidate(s), newReport(s), newCompare(s), newWorkloads(s), newCalibrate(s), newNode(s), newEcho(s))
+	root.PersistentFlags().BoolVar(&s.noColor, "no-color", false, "no colours; also off when NO_COLOR is set or the output is no terminal")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return wrong(fmt.Errorf("%w; `%s --help` lists the flags", err, cmd.CommandPath()))
+	})
+	root.AddCommand(newRun(s), newValidate(s), newReport(s), newCompare(s), newMerge(s), newList(s), newSchema(s), newCalibrate(s), newNode(s), newEcho(s))
 	return root
+}
+
+// unknownCommand is for what the root is given: a command that is not there.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("there is no command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		text += "; did you mean " + near[0] + "?"
+	}
+	return wrong(errors.New(text + "\nType `rmqbench help` for what there is"))
 }
 
 // version is the module's version and the commit it was built from.

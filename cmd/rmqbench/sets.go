@@ -39,8 +39,20 @@ func splitSets(all []string) (sets, error) {
 	return out, nil
 }
 
-// profile loads a profile and puts the user's changes into it.
+// profile loads a profile that is to be run, with the user's changes in it.
 func (s sets) profile(name string) (*profiles.Profile, error) {
+	p, err := s.named(name)
+	if err != nil {
+		return nil, err
+	}
+	if p.Kind == profiles.External && len(p.NameServers) == 0 {
+		return nil, fmt.Errorf("profile %s needs the address of a NameServer: add --set namesrv=HOST:PORT", p.Name)
+	}
+	return p, nil
+}
+
+// named loads a profile and puts the user's changes into it.
+func (s sets) named(name string) (*profiles.Profile, error) {
 	p, err := profiles.Load(name)
 	if err != nil {
 		return nil, err
@@ -52,9 +64,6 @@ func (s sets) profile(name string) (*profiles.Profile, error) {
 	}
 	if p.Kind == profiles.External && len(s.broker) > 0 {
 		return nil, fmt.Errorf("the settings of an external broker are not ours to change: leave --set broker.… out")
-	}
-	if p.Kind == profiles.External && len(p.NameServers) == 0 {
-		return nil, fmt.Errorf("profile %s needs the address of a NameServer: add --set namesrv=HOST:PORT", p.Name)
 	}
 	return p, nil
 }

@@ -22,6 +22,8 @@ type state struct {
 	signals func() (<-chan os.Signal, func())
 	// exit ends the process at once, when it hangs after a second interrupt.
 	exit func(code int)
+
+	noColor bool // --no-color
 }
 
 // The exit codes, see docs/design.md.
@@ -85,7 +87,7 @@ func (s *state) screen(w io.Writer) (opt report.Options, isTerminal bool) {
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return report.Options{Width: 100}, false
 	}
-	return report.Options{Width: terminalWidth(f), Color: report.ColorWanted()}, true
+	return report.Options{Width: terminalWidth(f), Color: !s.noColor && report.ColorWanted(s.getenv)}, true
 }
 
 func terminalWidth(f *os.File) int {

@@ -19,11 +19,13 @@ type view struct {
 
 // newView chooses the form by where standard output goes. Lines that only a
 // person wants go to standard error, so that a pipe gets the report alone.
-func (s *state) newView(title string, asJSON bool) *view {
+func (s *state) newView(title string, asJSON, quiet bool) *view {
 	opt := report.LiveOptions{Mode: report.LivePlain, Title: title}
 	w := s.stderr
 	screen, isTerminal := s.screen(s.stdout)
 	switch {
+	case quiet:
+		opt.Mode = report.LiveQuiet
 	case asJSON:
 		opt.Mode, w = report.LiveJSON, s.stdout
 	case isTerminal:

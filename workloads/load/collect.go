@@ -31,6 +31,8 @@ type collector struct {
 	interval tally     // of the interval that goes on
 	windows  []*window // by threshold; nil for those of a whole phase
 	sinkErr  error
+
+	savedLedger time.Time
 }
 
 func newCollector(e *engine) *collector {
@@ -112,6 +114,7 @@ func (c *collector) flush(end time.Duration) {
 	p := c.point(t, end)
 	c.write(p, t, end)
 	c.last = end
+	c.keepLedger(false)
 	if c.e.cfg.Progress != nil {
 		c.e.cfg.Progress(c.snapshot(p, t))
 	}
@@ -171,6 +174,23 @@ func (c *collector) write(p results.Point, t *tally, end time.Duration) {
 	if c.sinkErr != nil {
 		c.e.abort(fmt.Sprintf("results could not be written %s into the run (%v): make room or choose another --out; what was written until then is kept",
 			roundDuration(end), c.sinkErr))
+	}
+}
+
+// ledgerEvery is how often the ledger's file is written.
+const ledgerEvery = 5 * time.Second
+
+// keepLedger writes the ledger's file now and then.
+func (c *collector) keepLedger(last bool) {
+	now := c.e.clock.Now()
+	if c.e.cfg.Ledger == "" || !last && now.Sub(c.savedLedger) < ledgerEvery {
+		return
+	}
+	c.savedLedger = now
+	if err := c.e.ledger.save(c.e.cfg.Ledger, now); err != nil && c.sinkErr == nil {
+		c.sinkErr = err
+		c.e.abort(fmt.Sprintf("results could not be written %s into the run (%v): make room or choose another --out; what was written until then is kept",
+			roundDuration(c.last), err))
 	}
 }
 

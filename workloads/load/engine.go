@@ -386,6 +386,9 @@ func (e *engine) follow() {
 	}
 	l, st := e.ledger.counts()
 	e.follower.look(e.phaseAt(now), now, &l, st.outstanding)
+	if e.follower.looks%int(time.Second/followEvery) == 0 {
+		e.ledger.tick(e.clock.Now())
+	}
 }
 
 func closed(c <-chan struct{}) bool {

@@ -40,6 +40,9 @@ type Config struct {
 	// Start is when the load begins; zero: as soon as everything is in place.
 	Start time.Time
 
+	// Ledger is the path of the ledger's file, which is written as the run goes on
+	// (see results.ReadLedger); empty: none.
+	Ledger   string
 	Out      Sink                   // nil: nothing is written
 	Progress func(Snapshot)         // called from the collector once an interval; nil: nobody looks
 	Nodes    func() []profiles.Node // as they are now: watched in /proc by PID; nodes without one are left out; nil: nobody

@@ -29,6 +29,7 @@ func (e *engine) summary() *results.Run {
 	var rest results.LedgerRest
 	run.Ledger, rest = e.ledger.close(func(view int) bool { return e.consumedAll[e.ledger.groupOf(view)] })
 	e.left = rest.Left
+	e.collector.keepLedger(true)
 	run.Events, run.Faults = e.diary.happened()
 	if e.death != nil {
 		run.Faults = append(run.Faults, *e.death)

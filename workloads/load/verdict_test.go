@@ -178,7 +178,10 @@ func TestVerdict(t *testing.T) {
 	}{
 		{"nothing to say", nil, nil, results.Valid, ""},
 		{"interrupted", nil, func(e *engine) { e.why = "interrupted"; e.totals.at(1, 0).hist[lateness] = recorded(100, 1e6, 1e6) }, results.Incomplete, "could not keep"},
-		{"late in the warm-up", nil, func(e *engine) { e.totals.at(0, 0).used = true; e.totals.at(0, 0).hist[lateness] = recorded(100, 1e6, 1e6) }, results.Valid, ""},
+		{"late in the warm-up", nil, func(e *engine) {
+			e.totals.at(0, 0).used = true
+			e.totals.at(0, 0).hist[lateness] = recorded(100, 1e6, 1e6)
+		}, results.Valid, ""},
 		{"late", nil, func(e *engine) { e.totals.at(1, 0).hist[lateness] = recorded(100, 1e6, 1e6) }, results.Invalid, "could not keep"},
 		{"long pause", nil, func(e *engine) { e.usage.garbage.judged = pauses{1, time.Second, time.Second} }, results.Invalid, "garbage collection"},
 		{"busy", nil, func(e *engine) { e.usage.machine.judged = machineUse{intervals: 4, saturated: 4} }, results.Valid, "waiting for a processor"},

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rmqbench/results"
+	"rmqbench/workloads"
+)
+
+// judge holds a merged run against the thresholds of its workload. Those of a
+// window were judged by each shard on its own share, which is what is told; all
+// are when the workload cannot be read, which is an error beside them.
+func judge(rec *results.Record, shards []*results.Record) ([]results.Threshold, error) {
+	w := &rec.Run.Workload
+	var out []results.Threshold
+	plan, err := workloads.Parse(w.File, []byte(w.Text), nil)
+	if err != nil {
+		for _, t := range shards[0].Run.Thresholds {
+			out = append(out, byShards(t.Expression, shards))
+		}
+		why, _, _ := strings.Cut(err.Error(), "\n")
+		return out, fmt.Errorf("the workload that the runs carry cannot be read, so each shard judged the thresholds for itself: %s", why)
+	}
+	for _, t := range plan.Thresholds {
+		if t.Window > 0 {
+			out = append(out, byShards(t.Text, shards))
+			continue
+		}
+		one := results.Threshold{Expression: t.Text, Actual: "no samples"}
+		if v, ok := figure(rec, plan, t); ok {
+			one.Actual, one.Passed = withUnit(v, t.Unit), holds(v, t.Cmp, t.Value)
+		}
+		out = append(out, one)
+	}
+	return out, nil
+}
+
+// byShards passes a threshold that every shard has passed.
+func byShards(expression string, shards []*results.Record) results.Threshold {
+	out := results.Threshold{Expression: expression, Passed: true}
+	var actual []string
+	for _, r := range shards {
+		i := slices.IndexFunc(r.Run.Thresholds, func(o results.Threshold) bool { return o.Expression == expression })
+		if i < 0 {
+			out.Passed = false
+			actual = append(actual, "not judged")
+			continue
+		}
+		out.Passed = out.Passed && r.Run.Thresholds[i].Passed
+		actual = append(actual, r.Run.Thresholds[i].Actual)
+	}
+	out.Actual = "by shard: " + strings.Join(actual, ", ")
+	return out
+}
+
+// figure returns what a threshold is about; ok is false without samples.
+func figure(rec *results.Record, plan *workloads.Plan, t workloads.Threshold) (v float64, ok bool) {
+	if t.Op == "" {
+		if v, ok = ledgerFigure(&rec.Run.Ledger, t.Group, t.Metric); ok {
+			return v, ok
+		}
+		return catchUpFigure(&rec.Run, t)
+	}
+	sum, span := total(&rec.Run, plan, t)
+	switch t.Metric {
+	case "count":
+		return float64(sum.Count), true
+	case "rate":
+		return float64(sum.Count) * 1000 / float64(max(1, span)), span > 0
+	case "errorRate":
+		return float64(failures(sum)) / float64(max(1, sum.Planned)), sum.Planned > 0
+	}
+	l := results.LatencyOf(rec.Histogram(results.GroupLog(t.Op, t.Group), func(phase string) bool { return counts(&rec.Run, phase, t.Phase) }))
+	switch t.Metric {
+	case "mean":
+		return l.Mean, l.Count > 0
+	case "max":
+		return float64(l.Max), l.Count > 0
+	}
+	p := map[string]*int64{"p50": l.P50, "p90": l.P90, "p99": l.P99, "p99.9": l.P999, "p99.99": l.P9999}[t.Metric]
+	if p == nil {
+		return 0, false
+	}
+	return float64(*p), true
+}
+
+// counts reports whether a phase is part of what a threshold is about: the one
+// that it names, or all but warm-up.
+func counts(run *results.Run, phase, asked string) bool {
+	if asked != "" {
+		return phase == asked
+	}
+	return !slices.ContainsFunc(run.Phases, func(p results.Phase) bool { return p.Name == phase && p.Warmup })
+}
+
+// total adds an operation over the phases that count, and their milliseconds.
+func total(run *results.Run, plan *workloads.Plan, t workloads.Threshold) (sum results.Operation, span int64) {
+	for _, p := range run.Phases {
+		if !counts(run, p.Name, t.Phase) {
+			continue
+		}
+		drains := slices.ContainsFunc(plan.Phases, func(q workloads.Phase) bool { return q.Name == p.Name && q.Drain })
+		if !drains || t.Phase != "" {
+			span += p.EndMillis - p.StartMillis
+		}
+		for _, o := range p.Operations {
+			if o.Name != t.Op || o.Group != t.Group {
+				continue
+			}
+			sum.Name, sum.Planned, sum.Count = o.Name, sum.Planned+o.Planned, sum.Count+o.Count
+			for _, n := range o.Errors {
+				sum.Errors = map[string]int64{"": sum.Errors[""] + n}
+			}
+		}
+	}
+	return sum, span
+}
+
+// failures of a receive are the messages that did not come.
+func failures(o results.Operation) int64 {
+	if o.Name == results.OpReceive {
+		return max(0, o.Planned-o.Count)
+	}
+	return o.Errors[""]
+}
+
+// ledgerFigure is a count of the ledger, or of one consumer group's part of it.
+func ledgerFigure(l *results.Ledger, group, metric string) (float64, bool) {
+	all := map[string]int64{
+		"sent": l.Sent, "acked": l.Acked, "failed": l.Failed, "unknown": l.Unknown, "received": l.Received,
+		"lost": l.Lost, "duplicated": l.Duplicated, "outOfOrder": l.OutOfOrder, "corrupt": l.Corrupt, "foreign": l.Foreign,
+		"retried": l.Retried, "replayed": l.Replayed, "redelivered": l.Redelivered, "notReplayed": l.NotReplayed,
+		"dead": l.Dead, "early": l.Early, "rolledBack": l.RolledBack, "visible": l.Visible,
+		"unknownReceived": l.UnknownReceived, "failedReceived": l.FailedReceived,
+	}
+	if group != "" {
+		i := slices.IndexFunc(l.Groups, func(g results.GroupLedger) bool { return g.Name == group })
+		if i < 0 {
+			return 0, false
+		}
+		g := l.Groups[i]
+		all = map[string]int64{
+			"received": g.Received, "lost": g.Lost, "duplicated": g.Duplicated, "outOfOrder": g.OutOfOrder, "retried": g.Retried,
+			"replayed": g.Replayed, "redelivered": g.Redelivered, "notReplayed": g.NotReplayed, "dead": g.Dead,
+		}
+	}
+	n, ok := all[metric]
+	return float64(n), ok
+}
+
+// catchUpFigure is the worst over the phases that began with a backlog. One that
+// was not caught up has no time.
+func catchUpFigure(run *results.Run, t workloads.Threshold) (v float64, ok bool) {
+	for _, p := range run.Phases {
+		c := p.CatchUp
+		if c == nil || !counts(run, p.Name, t.Phase) {
+			continue
+		}
+		switch {
+		case t.Metric == "catchUp" && c.Millis < 0:
+			return 0, false
+		case t.Metric == "catchUp":
+			v, ok = max(v, float64(c.Millis)*1000), true
+		case t.Metric == "drainRate" && (!ok || c.Rate < v):
+			v, ok = c.Rate, true
+		}
+	}
+	return v, ok
+}
+
+func holds(a float64, cmp string, b float64) bool {
+	switch cmp {
+	case "<":
+		return a < b
+	case "<=":
+		return a <= b
+	case ">":
+		return a > b
+	case ">=":
+		return a >= b
+	case "==":
+		return a == b
+	case "!=":
+		return a != b
+	}
+	return false
+}
+
+// withUnit writes a figure in the unit of its threshold.
+func withUnit(v float64, unit string) string {
+	switch unit {
+	case "us":
+		return (time.Duration(v) * time.Microsecond).String()
+	case "/s":
+		return fmt.Sprintf("%.1f/s", v)
+	case "ratio":
+		return strconv.FormatFloat(100*v, 'g', 4, 64) + "%"
+	}
+	return strconv.FormatFloat(v, 'f', -1, 64)
+}
