@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,11 +66,14 @@ func (s *state) merge(args []string, out string) error {
 }
 
 // joinLedgers joins what the shards' ledgers say of each message: only together
-// they know what is lost.
+// they know what is lost. Where one has no file, their counts are added.
 func joinLedgers(recs []*results.Record) (results.Ledger, error) {
 	var all []*results.LedgerState
 	for _, rec := range recs {
 		state, err := results.ReadLedger(rec.Dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return results.AddLedgers(recs)
+		}
 		if err != nil {
 			return results.Ledger{}, err
 		}
