@@ -3,6 +3,7 @@ package results
 import (
 	"cmp"
 	"errors"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,6 +41,23 @@ func (r *Record) recoverPhases() {
 		r.Run.Finished = r.Run.Started.Add(time.Duration(r.Points[n-1].EndMillis) * time.Millisecond)
 	}
 	r.Run.Verdict.Status = Incomplete
+	r.recoverLedger()
+}
+
+// recoverLedger takes the ledger as it was written last, a few seconds before
+// the generator died. A run without one has none.
+func (r *Record) recoverLedger() {
+	state, err := ReadLedger(r.Dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || r.Run.Ledger.Sent > 0:
+		return
+	case err != nil:
+		r.problem("The ledger is not readable: %v.", err)
+		return
+	}
+	r.Run.Ledger, _ = state.Settled()
+	r.problem("The ledger is as of %s, when it was last written: what was sent later is not in it, and what was on its way then is not lost.",
+		state.Saved.UTC().Format("15:04:05.000 UTC"))
 }
 
 // errStop ends a walk over a log.
