@@ -118,12 +118,15 @@ func (e *engine) fault(ctx context.Context, at time.Duration, f *workloads.Fault
 			"restart": e.cfg.Control.Restart, "kill": e.cfg.Control.Kill, "freeze": e.cfg.Control.Freeze,
 		}[f.Action]
 		e.unsettle()
-		e.outage.begin(e.clock.Now(), func(d time.Duration) { e.diary.gap(i, d) })
-		err := do(ctx, f.Target, f.For)
-		e.unsettle()
-		if err != nil {
+		e.outage.begin(e.clock.Now())
+		if err := do(ctx, f.Target, f.For); err != nil {
 			return "", err
 		}
+		e.unsettle()
+		e.diary.doing.Go(func() {
+			e.wait(e.elapsed() + afterFault)
+			e.diary.gap(i, e.outage.end(e.clock.Now()))
+		})
 		return fmt.Sprintf("%s is back", f.Target), nil
 	})
 }
@@ -141,7 +144,7 @@ func (d *diary) addFault(f results.Fault) int {
 	return len(d.faults) - 1
 }
 
-// gap notes how long nobody was served after fault i.
+// gap notes how long nobody was served because of fault i.
 func (d *diary) gap(i int, length time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -59,34 +59,43 @@ func (f *follower) enter(i int, now time.Duration, l *results.Ledger, outstandin
 	}
 }
 
-// outage measures how long nobody is served after a fault: until the first
-// send that was called after it is acknowledged.
+// outage measures how long nobody was served because of a fault: the longest
+// time between two acknowledgements from the fault on until the target has been
+// whole again for afterFault. It is as precise as sends are frequent.
 type outage struct {
-	open  atomic.Bool // since is set: no lock where there is none
-	mu    sync.Mutex
-	since time.Time // of the fault; zero: none is open
-	end   func(time.Duration)
+	open atomic.Bool // no lock where there is no fault
+	mu   sync.Mutex
+	last time.Time // acknowledgement
+	gap  time.Duration
 }
 
-// begin opens an outage; end is called once with its length.
-func (o *outage) begin(at time.Time, end func(time.Duration)) {
+// afterFault is how long an outage is looked for once a fault is over: clients
+// need a while to find a broker that is back.
+const afterFault = 5 * time.Second
+
+// begin opens an outage.
+func (o *outage) begin(at time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.since, o.end = at, end
+	o.last, o.gap = at, 0
 	o.open.Store(true)
 }
 
-// acked notes that a send which was called at called was acknowledged at now.
-func (o *outage) acked(called, now time.Time) {
+// acked notes an acknowledgement.
+func (o *outage) acked(now time.Time) {
 	if !o.open.Load() {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.since.IsZero() || called.Before(o.since) {
-		return
-	}
-	o.end(now.Sub(o.since))
-	o.since = time.Time{}
+	o.gap = max(o.gap, now.Sub(o.last))
+	o.last = now
+}
+
+// end closes an outage that has nobody served until now at the longest.
+func (o *outage) end(now time.Time) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.open.Store(false)
+	return max(o.gap, now.Sub(o.last))
 }

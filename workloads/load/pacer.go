@@ -76,7 +76,7 @@ func (i *instance) done(m *driver.Message, r driver.Result) {
 		i.e.refusals.add(now.Sub(i.e.start), r.Code, r.Remark, int64(m.Messages()))
 	}
 	if r.Outcome == driver.Acked {
-		i.e.outage.acked(m.Called, now)
+		i.e.outage.acked(now)
 	}
 	if i.order != nil {
 		i.order.leave(m)
