@@ -86,7 +86,7 @@ func TestTrace(t *testing.T) {
 		{"1\nNaN\n", "line 2: `NaN` is not a time like those above it"},
 		{"1,-1\n", "line 1: `-1` is not a number of messages"},
 		{"0,5000000\n0,1\n", "line 2: more than 5,000,000 arrivals in one phase"},
-		{",\n", "line 1 has no time"},
+		{",\n", "line 1: there is no time"},
 		{strings.Repeat("x", 5000), "token too long"},
 	} {
 		if _, err := readTrace(strings.NewReader(c.text), 1, 10*s); err == nil || !strings.Contains(err.Error(), c.want) {
