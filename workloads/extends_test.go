@@ -57,6 +57,8 @@ phases:
 thresholds: [duplicated == 0]
 `,
 		"late.yaml":     "extends: base.yaml\nphases: {late: {duration: 3s, arrivals: 1/s}}\n",
+		"many.yaml":     "producers: {a: , b: }\nphases: {rush: {duration: 5s, arrivals: {a: {rate: 5/s, process: poisson}, b: {bursts: {rate: 1/s, burst: 9/s, every: 1s, for: 1ms}}}}}\n",
+		"over.yaml":     "extends: many\nphases: {rush: {arrivals: {a: {ramp: {from: 1/s, to: 2/s}}, b: {bursts: {rate: 2/s}}}}}\n",
 		"smoke.yaml":    "extends: smoke.yaml\nseed: 9\n",
 		"deep/own.yaml": "extends: ../late\nname: own\n",
 	})
@@ -80,6 +82,10 @@ thresholds: [duplicated == 0]
 	}
 	if names := phaseNames(loaded(t, dir, "late.yaml")); names != "warm-up calm rush late drain" {
 		t.Errorf("a new phase stands in %s", names)
+	}
+	over := loaded(t, dir, "over.yaml").Phases[0].Arrivals
+	if over[0].Process != Poisson || len(over[0].Rate) != 2 || over[1].Rate[0].PerSecond != 2 || over[1].Peak() != 9 {
+		t.Errorf("arrivals of two groups are %+v", over)
 	}
 	if p := loaded(t, dir, "smoke.yaml"); p.Seed != 9 || len(p.Phases) != 4 {
 		t.Errorf("a file that extends the library's entry of its name gives %+v", p)

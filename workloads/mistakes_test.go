@@ -214,6 +214,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add(full, "phases.calm.arrivals.shop.rate=5/s")
 	f.Add(tiny, "phases.rush.arrivals.rate=5/s")
+	f.Add("phases\n \x7f:", "phases.=0")
 	f.Add(fuller, "scale=3")
 	f.Add(fuller, "phases.calm.events.0.at=1s")
 	f.Add("vars: {a: 5/s}\nphases: {rush: {duration: 5s, arrivals: ${a}, events: [{at: \"${b:-1s}\", fault: {kill: x}}]}}\n", "a=${b:-6/s}")
