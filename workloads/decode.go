@@ -44,7 +44,7 @@ func (d *decoder) report(at span, path, message, suggestion string) {
 		return
 	}
 	e := &Error{File: d.files[at.file].name, Line: at.line, Column: at.column, Width: at.width, Path: path,
-		Message: unmasked(message), Suggestion: unmasked(suggestion), order: at.file, from: at.file}
+		Message: printable(unmasked(message)), Suggestion: printable(unmasked(suggestion)), order: at.file, from: at.file}
 	if at.set > 0 {
 		e.Line, e.Set, e.File, e.order = 0, d.sets[at.set-1], d.errs.File, maxChain+1+at.set
 	} else {

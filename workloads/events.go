@@ -156,7 +156,7 @@ func (d *decoder) rewind(n *node, path string, p *Phase) *Rewind {
 		to := o.word("to", "first", choices("rewind", "to")...)
 		r.First, r.Last = to == "first", to == "last"
 	case "offset":
-		offset := int64(o.quantity("offset", numbers, 0, 0, 1<<53))
+		offset := int64(o.integer("offset", 0, 0, 1<<53))
 		r.Offset = &offset
 	case "back":
 		r.Back = d.scaled(o.duration("back", time.Second, time.Millisecond, maxPhase))

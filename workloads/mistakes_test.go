@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -213,6 +214,11 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add(full, "phases.calm.arrivals.shop.rate=5/s")
 	f.Add(tiny, "phases.rush.arrivals.rate=5/s")
+	f.Add("phases\n \x7f:", "phases.=0")
+	f.Add(fuller, "scale=3")
+	f.Add(fuller, "phases.calm.events.0.at=1s")
+	f.Add("vars: {a: 5/s}\nphases: {rush: {duration: 5s, arrivals: ${a}, events: [{at: \"${b:-1s}\", fault: {kill: x}}]}}\n", "a=${b:-6/s}")
+	f.Add("extends: smoke\nvars: {a: 5s}\nphases: {rush: {duration: ${a}}, ramp: , late: {duration: 1m, arrivals: {sine: {low: 1/s, high: 9/s}}}}\n", "a=7s")
 	f.Add(tiny, "producers={p: {size: {mean: 1KiB}}}")
 	for _, e := range Library() {
 		text, err := library.ReadFile(e.Name)
@@ -240,15 +246,13 @@ func FuzzLoad(f *testing.F) {
 				continue
 			}
 			checkPlan(t, p)
-			if len(sets) > 0 {
-				again, err := Parse("x.yaml", []byte(p.Text), nil)
-				if err != nil {
-					t.Fatalf("the text after --set does not load: %v\n%s", err, p.Text)
-				}
-				again.Set = p.Set
-				if diff := cmp.Diff(p, again); diff != "" {
-					t.Fatalf("the text after --set gives another plan:\n%s", diff)
-				}
+			again, err := Parse("x.yaml", []byte(p.Text), nil)
+			if err != nil {
+				t.Fatalf("the text that is run does not load: %v\n%s", err, p.Text)
+			}
+			again.Set = p.Set
+			if diff := cmp.Diff(p, again); diff != "" {
+				t.Fatalf("the text that is run gives another plan:\n%s", diff)
 			}
 		}
 	})
@@ -274,9 +278,17 @@ func checkPlan(t *testing.T, p *Plan) {
 		if ph.Duration <= 0 || ph.Drain && (i != len(p.Phases)-1 || len(ph.Arrivals) > 0) {
 			t.Fatalf("phase %+v", ph)
 		}
+		for k, e := range ph.Events {
+			if e.At < 0 || e.At > ph.Duration || k > 0 && e.At < ph.Events[k-1].At {
+				t.Fatalf("events %+v", ph.Events)
+			}
+		}
 		for _, a := range ph.Arrivals {
 			n := a.Planned(ph.Duration)
-			if !(n >= 0) || len(a.Rate) == 0 || !slices.ContainsFunc(p.Producers, func(q Producer) bool { return q.Name == a.Producer }) {
+			if a.Process == Closed {
+				n = float64(a.Concurrency)
+			}
+			if !(n >= 0) || (len(a.Rate) == 0) != (a.Process == Closed || a.Process == Trace) || !slices.ContainsFunc(p.Producers, func(q Producer) bool { return q.Name == a.Producer }) {
 				t.Fatalf("arrivals %+v", a)
 			}
 			total += n
@@ -286,16 +298,16 @@ func checkPlan(t *testing.T, p *Plan) {
 		t.Fatalf("%g messages", total)
 	}
 	for _, q := range p.Producers {
-		if q.Count < 1 || q.MaxInFlight < 1 || q.Timeout <= 0 || q.Size.A < MinSize && q.Size.Kind != DistUniform || !slices.ContainsFunc(p.Topics, func(t Topic) bool { return t.Name == q.Topic }) {
+		if q.Count < 1 || q.MaxInFlight < 1 || q.Batch < 1 || q.Timeout <= 0 || q.Size.A < MinSize && q.Size.Kind != DistUniform && q.Size.Kind != DistEmpirical || !slices.ContainsFunc(p.Topics, func(t Topic) bool { return t.Name == q.Topic }) {
 			t.Fatalf("producer group %+v", q)
 		}
 	}
 	for _, c := range p.Consumers {
-		if c.Members < 1 || c.Threads < 1 || c.Tags == "" || !slices.ContainsFunc(p.Topics, func(t Topic) bool { return t.Name == c.Topic }) {
+		if c.Members < 0 || c.Threads < 1 || (c.Tags == "") == (c.SQL == "") || c.Mode == "" || !slices.ContainsFunc(p.Topics, func(t Topic) bool { return t.Name == c.Topic }) {
 			t.Fatalf("consumer group %+v", c)
 		}
 	}
-	if p.Limits.Interval <= 0 || p.Name == "" || p.Summary() == "" {
+	if p.Limits.Interval <= 0 || p.Name == "" || p.Summary() == "" || !utf8.ValidString(p.Curve(70, 6, false)) {
 		t.Fatalf("plan %+v", p)
 	}
 }

@@ -44,6 +44,7 @@ func (d *decoder) readProducer(name, path string, n *node) Producer {
 	}
 	p.Content = d.content(o, p.Keys)
 	d.checkTogether(o, &p)
+	d.checkBatch(o, &p)
 	d.wrote[p.Topic] = true
 	d.replied[p.Topic] = d.replied[p.Topic] || p.Request
 	d.sendsTags(&p)
@@ -96,6 +97,13 @@ func (d *decoder) checkTogether(o *object, p *Producer) {
 			o.refuse(c.with, fmt.Sprintf("%s and %s exclude each other: %s", quoted(c.key), quoted(c.with), c.why), "keep one, or make two producer groups")
 			return
 		}
+	}
+}
+
+// checkBatch reports batches that no broker takes.
+func (d *decoder) checkBatch(o *object, p *Producer) {
+	if bytes := float64(p.Batch) * p.Size.Mean(); p.Batch > 1 && bytes > MaxSize {
+		o.refuse("batch", fmt.Sprintf("a batch of %d messages has about %s; a broker takes %s", p.Batch, formatSize(bytes), formatSize(MaxSize)), "make the batch or the messages smaller")
 	}
 }
 

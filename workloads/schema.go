@@ -11,6 +11,8 @@ import (
 	"sync"
 )
 
+//go:generate go test -run Docs -update .
+
 // Schema is the JSON Schema (draft 2020-12) of a workload file. Editors complete
 // and check with it; the keys and choices that Load knows are read from it.
 //

@@ -197,7 +197,11 @@ func merged(under, over *node, key string) *node {
 			out.entries = slices.Delete(out.entries, i, i+1)
 			behind = i - 1
 		default:
-			out.entries[i] = entry{e.key, e.at, merged(out.entries[i].value, e.value, e.key)}
+			below := e.key
+			if key == "arrivals" && !isForm(e.key) {
+				below = key // of one producer group
+			}
+			out.entries[i] = entry{e.key, e.at, merged(out.entries[i].value, e.value, below)}
 			behind = i
 		}
 	}

@@ -2,6 +2,7 @@ package workloads
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -105,40 +106,10 @@ func readTrace(r io.Reader, speed float64, length time.Duration) ([]time.Duratio
 	const widest = 4096
 	scan := bufio.NewScanner(r)
 	scan.Buffer(make([]byte, widest), widest)
+	var lines traceLines
 	var times []time.Duration
-	var c *clock
-	last, headed := 0., false
 	for line := 1; scan.Scan(); line++ {
-		text := strings.TrimSpace(strings.TrimPrefix(scan.Text(), "\ufeff"))
-		if text == "" || strings.HasPrefix(text, "#") {
-			continue
-		}
-		columns := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ';' || r == '\t' })
-		for i := range columns {
-			columns[i] = strings.Trim(strings.TrimSpace(columns[i]), `"`)
-		}
-		if len(columns) == 0 {
-			return nil, fmt.Errorf("line %d has no time", line)
-		}
-		if c == nil {
-			var err error
-			if c, err = newClock(columns[0]); err != nil {
-				if headed {
-					return nil, fmt.Errorf("line %d: %w", line, err)
-				}
-				headed = true
-				continue
-			}
-		}
-		at, err := c.seconds(columns[0])
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", line, err)
-		}
-		if at < last {
-			return nil, fmt.Errorf("line %d: %s is before the line above it", line, quoted(columns[0]))
-		}
-		last = at
-		count, err := countOf(columns)
+		at, count, err := lines.next(scan.Text())
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
@@ -157,6 +128,47 @@ func readTrace(r io.Reader, speed float64, length time.Duration) ([]time.Duratio
 		return nil, fmt.Errorf("it is no text of short lines: %w", err)
 	}
 	return times, nil
+}
+
+// traceLines reads the lines of a trace, one after the other.
+type traceLines struct {
+	clock  *clock // nil before the first time
+	last   float64
+	headed bool
+}
+
+// next returns when a line's messages arrive, in seconds, and how many they are:
+// none for a line that is no arrival.
+func (l *traceLines) next(text string) (at float64, count int, err error) {
+	text = strings.TrimSpace(strings.TrimPrefix(text, "\ufeff"))
+	if text == "" || strings.HasPrefix(text, "#") {
+		return l.last, 0, nil
+	}
+	columns := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ';' || r == '\t' })
+	for i := range columns {
+		columns[i] = strings.Trim(strings.TrimSpace(columns[i]), `"`)
+	}
+	if len(columns) == 0 {
+		return 0, 0, errors.New("there is no time")
+	}
+	if l.clock == nil {
+		if l.clock, err = newClock(columns[0]); err != nil && !l.headed {
+			l.headed = true
+			return 0, 0, nil
+		}
+	}
+	if err == nil {
+		at, err = l.clock.seconds(columns[0])
+	}
+	if err == nil && at < l.last {
+		err = fmt.Errorf("%s is before the line above it", quoted(columns[0]))
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	l.last = at
+	count, err = countOf(columns)
+	return at, count, err
 }
 
 // countOf is the second column: how many messages arrive at once.

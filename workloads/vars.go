@@ -8,6 +8,7 @@ import (
 )
 
 var (
+	maskable  = regexp.MustCompile(`\$\{[^{}"'\n]*\}`) // never beyond the quotes in which it begins
 	reference = regexp.MustCompile(`\$\{([^{}\n]*)\}`)
 	variable  = regexp.MustCompile(`^\s*([A-Za-z][A-Za-z0-9_-]{0,63})\s*(?::-(.*))?$`)
 	varName   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
@@ -20,7 +21,7 @@ const masks = "${}:,[]#"
 const firstMask = '\uE5A0'
 
 func masked(text string) string {
-	return reference.ReplaceAllStringFunc(text, func(s string) string {
+	return maskable.ReplaceAllStringFunc(text, func(s string) string {
 		return strings.Map(func(r rune) rune {
 			if i := strings.IndexRune(masks, r); i >= 0 {
 				return firstMask + rune(i)
@@ -55,7 +56,7 @@ func (d *decoder) variables(root *node) {
 	}
 	v.walk(root, "")
 	for _, name := range v.names {
-		if at := v.at[name]; !v.used[name] && !d.torn && at.file == 0 {
+		if at := v.at[name]; !v.used[name] && !v.values[name].broken && !d.torn && at.file == 0 {
 			d.report(at, "vars."+name, fmt.Sprintf("variable %s is not used", quoted(name)), "write `${"+name+"}` where its value is to stand, or leave it away")
 		}
 	}
