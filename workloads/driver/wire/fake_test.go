@@ -50,11 +50,13 @@ func newFastCluster(t testing.TB) *fakeCluster {
 	t.Helper()
 	return startFakeCluster(t, func(s *remoting.Server) {
 		header := &protocol.SendMessageResponse{StoreHost: fakeHost, TraceOn: true}
-		s.Handle(protocol.CodeSendMessageV2, func(r *remoting.Request) {
-			resp := r.Response()
-			resp.Header = header
-			r.Reply(resp)
-		}, remoting.Inline())
+		for _, code := range []int32{protocol.CodeSendMessageV2, protocol.CodeSendBatchMessage} {
+			s.Handle(code, func(r *remoting.Request) {
+				resp := r.Response()
+				resp.Header = header
+				r.Reply(resp)
+			}, remoting.Inline())
+		}
 	})
 }
 

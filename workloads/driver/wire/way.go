@@ -32,10 +32,10 @@ type way struct {
 
 func wayOf(cfg *driver.ConsumerConfig) way {
 	w := way{deliver: (*puller).spread, failed: (*puller).sendBack, ahead: true, commits: !cfg.Broadcast}
-	switch {
-	case cfg.Mode == driver.Orderly:
+	switch cfg.Mode {
+	case driver.Orderly:
 		w = way{deliver: (*puller).inTurn, failed: stays, ahead: true, turns: true, locks: !cfg.Broadcast}
-	case cfg.Mode == driver.Pull:
+	case driver.Pull:
 		w.deliver, w.ahead = (*puller).wholly, false
 	}
 	if cfg.Broadcast && !w.turns {
