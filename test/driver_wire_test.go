@@ -17,11 +17,12 @@ import (
 )
 
 // wireSettings have retries follow at once (level 2, which only the test of
-// levels uses, takes 2 s), timers keep to a tenth of a second, and half
-// messages asked about soon.
+// levels uses, takes 2 s), timers keep to a tenth of a second, half messages
+// asked about soon, and no send refused because the machine is busy.
 var wireSettings = map[string]string{
 	"enablePropertyFilter": "true", "messageDelayLevel": "1s 2s" + strings.Repeat(" 1s", 16), "timerPrecisionMs": "100",
-	"transactionTimeOut": "1000", "transactionCheckInterval": "1000",
+	"transactionTimeOut": "1000", "transactionCheckInterval": "1000", "transactionOpBatchInterval": "100",
+	"waitTimeMillsInSendQueue": "10000",
 }
 
 // wireTarget is a cluster with the wire driver on it.

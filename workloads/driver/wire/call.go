@@ -161,7 +161,6 @@ func outcomeOf(err error) driver.Outcome {
 func (c *call) end(r driver.Result) {
 	p, m := c.p, c.m
 	c.m, c.command.Body, c.header.Properties, c.request = nil, nil, "", ""
-	c.answer = protocol.SendMessageResponse{}
 	p.cfg.Done(m, r)
 	p.give(c)
 }

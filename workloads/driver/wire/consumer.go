@@ -183,7 +183,7 @@ func (c *consumer) upkeep() {
 		case <-c.stop:
 			return
 		case <-commit.C:
-			c.commitAll()
+			c.step("committing", c.commitAll) //nolint:errcheck // logged; the next one follows
 			continue
 		case <-beat.C:
 			c.step("heartbeat", c.heartbeat) //nolint:errcheck // logged; the next one follows
@@ -239,10 +239,18 @@ func (c *consumer) pullers() []*puller {
 	return out
 }
 
-func (c *consumer) commitAll() {
+// commitAll commits what was processed since the last time. Queues that are
+// locked wait for the answer: no late commit is then in the way of the next member.
+func (c *consumer) commitAll(ctx context.Context) error {
+	var failed error
 	for _, p := range c.pullers() {
-		p.commit()
+		if !c.way.locks {
+			p.commit()
+		} else if _, due := p.uncommitted(); due {
+			failed = errors.Join(failed, p.commitNow(ctx))
+		}
 	}
+	return failed
 }
 
 // Close stops pulling, lets handlers finish, commits offsets and leaves the

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"rmqbench/refbroker/protocol"
 	"rmqbench/workloads/driver"
@@ -28,7 +29,10 @@ func (a *Admin) DeadLetters(ctx context.Context, group string, f func(*driver.Re
 		}
 		for q, extent := range queues {
 			if err == nil {
-				err = a.readQueue(ctx, target{q, addr}, extent, f)
+				err = a.readQueue(ctx, target{q, addr}, extent, func(r *driver.Received) {
+					r.Topic = poppedFrom(r.Topic, group)
+					f(r)
+				})
 			}
 		}
 		if err != nil {
@@ -36,6 +40,16 @@ func (a *Admin) DeadLetters(ctx context.Context, group string, f func(*driver.Re
 		}
 	}
 	return nil
+}
+
+// poppedFrom returns which topic the retry topic of popping is for that
+// belongs to it and to the group, and any other topic as it is.
+func poppedFrom(topic, group string) string {
+	rest, ok := strings.CutPrefix(topic, retryPrefix+group)
+	if ok && len(rest) > 1 && (rest[0] == '_' || rest[0] == '+') {
+		return rest[1:]
+	}
+	return topic
 }
 
 // readQueue gives the messages of a queue to f, up to the end that was told.

@@ -29,6 +29,7 @@ type fakeCluster struct {
 	seen     map[int32]int                        // requests by code
 	answer   func(r *remoting.Request) bool       // true: dealt with
 	producer map[string]bool
+	locks    map[string]string // queue → client
 }
 
 type fakeTopic struct {
@@ -49,11 +50,13 @@ func newFastCluster(t testing.TB) *fakeCluster {
 	t.Helper()
 	return startFakeCluster(t, func(s *remoting.Server) {
 		header := &protocol.SendMessageResponse{StoreHost: fakeHost, TraceOn: true}
-		s.Handle(protocol.CodeSendMessageV2, func(r *remoting.Request) {
-			resp := r.Response()
-			resp.Header = header
-			r.Reply(resp)
-		}, remoting.Inline())
+		for _, code := range []int32{protocol.CodeSendMessageV2, protocol.CodeSendBatchMessage} {
+			s.Handle(code, func(r *remoting.Request) {
+				resp := r.Response()
+				resp.Header = header
+				r.Reply(resp)
+			}, remoting.Inline())
+		}
 	})
 }
 
@@ -62,6 +65,7 @@ func startFakeCluster(t testing.TB, handle func(*remoting.Server)) *fakeCluster 
 	f := &fakeCluster{
 		t: t, topics: map[string]*fakeTopic{}, groups: map[string]map[string]*remoting.Conn{}, known: map[string]bool{},
 		offsets: map[string]int64{}, seen: map[int32]int{}, producer: map[string]bool{},
+		locks: map[string]string{},
 	}
 	f.server = remoting.NewServer(remoting.ServerOptions{})
 	f.server.HandleRest(f.serve)
@@ -118,7 +122,8 @@ func (f *fakeCluster) serve(r *remoting.Request) {
 		protocol.CodeSendMessageV2: f.send, protocol.CodePullMessage: f.pull, protocol.CodeHeartBeat: f.heartbeat,
 		protocol.CodeUnregisterClient: f.unregister, protocol.CodeGetConsumerListByGroup: f.members,
 		protocol.CodeQueryConsumerOffset: f.queryOffset, protocol.CodeUpdateConsumerOffset: f.updateOffset,
-		protocol.CodeGetMinOffset: f.minOffset, protocol.CodeConsumerSendMsgBack: f.sendBack,
+		protocol.CodeGetMinOffset: f.minOffset, protocol.CodeGetMaxOffset: f.maxOffset,
+		protocol.CodeLockBatchMQ: f.lock, protocol.CodeUnlockBatchMQ: f.unlock, protocol.CodeConsumerSendMsgBack: f.sendBack,
 		protocol.CodeUpdateAndCreateTopic: f.createTopic, protocol.CodeDeleteTopicInBroker: f.deleteTopic,
 		protocol.CodeDeleteTopicInNamesrv: f.ok, protocol.CodeUpdateAndCreateSubscriptionGroup: f.createGroup,
 		protocol.CodeGetAllSubscriptionGroupConfig: f.allGroups, protocol.CodeDeleteSubscriptionGroup: f.deleteGroup,
@@ -299,6 +304,48 @@ func (f *fakeCluster) updateOffset(r *remoting.Request) {
 
 func (f *fakeCluster) minOffset(r *remoting.Request) {
 	r.Reply(&protocol.Command{Fields: protocol.Fields{intField("offset", f.topics[get(r, "topic")].base)}})
+}
+
+func (f *fakeCluster) maxOffset(r *remoting.Request) {
+	t := f.topics[get(r, "topic")]
+	r.Reply(&protocol.Command{Fields: protocol.Fields{intField("offset", t.base+int64(len(t.queues[number(r, "queueId")])))}})
+}
+
+func lockKey(q protocol.MessageQueue) string { return fmt.Sprintf("%s|%d", q.Topic, q.QueueID) }
+
+func (f *fakeCluster) lock(r *remoting.Request) {
+	var body protocol.LockBatchBody
+	var result protocol.LockBatchResult
+	if err := protocol.Unmarshal(r.Body, &body); err != nil {
+		f.t.Error(err)
+	}
+	for _, q := range body.MQSet {
+		if owner := f.locks[lockKey(q)]; owner == "" || owner == body.ClientID {
+			f.locks[lockKey(q)] = body.ClientID
+			result.LockOKMQSet = append(result.LockOKMQSet, q)
+		}
+	}
+	r.Reply(&protocol.Command{Body: protocol.Marshal(&result)})
+}
+
+func (f *fakeCluster) unlock(r *remoting.Request) {
+	var body protocol.LockBatchBody
+	if err := protocol.Unmarshal(r.Body, &body); err != nil {
+		f.t.Error(err)
+	}
+	for _, q := range body.MQSet {
+		if f.locks[lockKey(q)] == body.ClientID {
+			delete(f.locks, lockKey(q))
+		}
+	}
+	f.ok(r)
+}
+
+// setLock gives the lock of a queue to a client, "" to nobody.
+func (f *fakeCluster) setLock(queue, client string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.locks[queue] = client
 }
 
 func (f *fakeCluster) sendBack(r *remoting.Request) {

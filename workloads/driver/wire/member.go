@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -235,7 +236,12 @@ func (c *consumer) restart(p *puller, offset int64) {
 	if c.closed || c.owned[p.q] != p {
 		return
 	}
-	c.names.log.Info("a queue goes on from another offset", "topic", p.q.Topic, "queue", p.q.QueueID, "offset", offset)
+	level := slog.LevelDebug
+	if offset > p.processed() {
+		level = slog.LevelInfo // messages are left out
+	}
+	c.names.log.Log(context.Background(), level, "a queue goes on from another offset",
+		"topic", p.q.Topic, "queue", p.q.QueueID, "offset", offset)
 	next := newPuller(c, target{p.q, *p.addr.Load()})
 	next.before, next.next, next.position, next.located = p, offset, offset, true
 	next.lockedAt.Store(p.lockedAt.Load())

@@ -158,11 +158,14 @@ func (p *producer) maintain() {
 		case <-p.stop:
 			return
 		case <-beat.C:
-			p.quietly(p.heartbeat)
+			p.quietly(p.heartbeat) //nolint:errcheck // logged; the next one follows
 		case <-look.C:
-			p.quietly(p.lookUp)
+			p.quietly(p.lookUp) //nolint:errcheck // logged; the next one follows
 		case <-p.stale:
-			p.quietly(p.lookUp)
+			p.quietly(p.lookUp) //nolint:errcheck // logged; sends ask again
+			if p.cfg.Transaction || p.cfg.Request {
+				p.reappear()
+			}
 			retry.Reset(routeRetry)
 			select {
 			case <-retry.C:
@@ -174,11 +177,22 @@ func (p *producer) maintain() {
 }
 
 // quietly does something that may fail: sends will show it.
-func (p *producer) quietly(f func(context.Context) error) {
+func (p *producer) quietly(f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), routeTimeout)
 	defer cancel()
-	if err := f(ctx); err != nil && !p.closing.Load() {
+	err := f(ctx)
+	if err != nil && !p.closing.Load() {
 		p.names.log.Debug("keeping a producer up to date", "instance", p.cfg.Instance, "error", err)
+	}
+	return err
+}
+
+// reappear tells the brokers of this producer after something failed: one that
+// was restarted neither asks about transactions nor passes replies on to a
+// producer that it does not know. It is tried until it works.
+func (p *producer) reappear() {
+	if p.quietly(p.heartbeat) != nil {
+		p.askRoute()
 	}
 }
 

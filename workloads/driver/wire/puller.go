@@ -220,7 +220,7 @@ func (p *puller) succeed() bool {
 func (p *puller) request() {
 	b := p.take()
 	p.header.QueueOffset, p.header.SysFlag, p.header.CommitOffset = p.next, protocol.PullSuspend, 0
-	if at := p.processed(); at > 0 && !p.c.cfg.Broadcast {
+	if at := p.processed(); at > 0 && p.c.way.commits {
 		p.header.SysFlag |= protocol.PullCommitOffset
 		p.header.CommitOffset = at
 	}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -76,10 +77,10 @@ func (q *requests) answered(c *call, res driver.Result) {
 // replied takes a reply that a broker passes on.
 func (p *producer) replied(r *remoting.Request) {
 	properties, _ := r.Fields.Get("properties")
-	if id, ok := protocol.Property(properties, protocol.PropCorrelationID); ok {
-		p.requests.reply(id)
-	}
+	id, _ := protocol.Property(properties, protocol.PropCorrelationID)
+	id = strings.Clone(id) // it goes with the request
 	r.Reply(r.Response())
+	p.requests.reply(id)
 }
 
 // reply ends the request of that id, or notes that its reply is there. One that

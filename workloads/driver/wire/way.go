@@ -24,14 +24,18 @@ type way struct {
 	ahead  bool // the next pull is out while messages are handled
 	turns  bool // one message of a queue at a time
 	locks  bool // a queue is locked at its broker
+	// commits has pulls commit offsets on the side. Java's broker may take one
+	// for earlier than a commit that was sent behind it: not with locks, where
+	// the next member would begin with what is done.
+	commits bool
 }
 
 func wayOf(cfg *driver.ConsumerConfig) way {
-	w := way{deliver: (*puller).spread, failed: (*puller).sendBack, ahead: true}
-	switch {
-	case cfg.Mode == driver.Orderly:
-		w.deliver, w.failed, w.turns, w.locks = (*puller).inTurn, stays, true, !cfg.Broadcast
-	case cfg.Mode == driver.Pull:
+	w := way{deliver: (*puller).spread, failed: (*puller).sendBack, ahead: true, commits: !cfg.Broadcast}
+	switch cfg.Mode {
+	case driver.Orderly:
+		w = way{deliver: (*puller).inTurn, failed: stays, ahead: true, turns: true, locks: !cfg.Broadcast}
+	case driver.Pull:
 		w.deliver, w.ahead = (*puller).wholly, false
 	}
 	if cfg.Broadcast && !w.turns {
@@ -128,8 +132,8 @@ func (p *puller) wholly(b *batch) bool {
 // inTurn hands over one message after the other, each until it is dealt with.
 func (p *puller) inTurn(b *batch) bool {
 	for i := range p.enter(b) {
-		for !p.takeTurn(b, i) {
-			if !p.fail(b, i) {
+		for !p.takeTurn(b, i) && !p.giveUp(b, i) {
+			if !p.pause(turnPause) {
 				return false
 			}
 		}
@@ -151,20 +155,20 @@ func (p *puller) takeTurn(b *batch, i int) bool {
 	return false
 }
 
-// fail is called for a message whose turn failed. After the last attempt that
-// it has it goes to the retry topic, from where the broker moves it to the dead
-// letters; else its next attempt is due after a pause.
-func (p *puller) fail(b *batch, i int) bool {
+// giveUp is called when the turn of a message was for nothing. After the last
+// attempt that it has it goes to the retry topic, from where the broker moves
+// it to the dead letters, and is over.
+func (p *puller) giveUp(b *batch, i int) bool {
+	m := &b.msgs[i]
 	if p.stopped() {
 		return false
 	}
-	m := &b.msgs[i]
 	if m.ReconsumeTimes >= int32(p.c.cfg.MaxReconsume) && !p.c.cfg.Broadcast && p.sendToRetry(m) {
 		p.settled(b, i)
 		return true
 	}
 	m.ReconsumeTimes++
-	return p.pause(turnPause)
+	return false
 }
 
 // sendBack asks the broker to deliver m again later.

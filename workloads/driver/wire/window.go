@@ -122,9 +122,7 @@ func (p *puller) commit() {
 		return
 	}
 	if err := p.c.client.Oneway(*p.addr.Load(), commitCommand(p.c.cfg.Group, p.q, at)); err == nil {
-		p.mu.Lock()
-		p.sent = at
-		p.mu.Unlock()
+		p.commits(at)
 	}
 }
 
@@ -141,10 +139,18 @@ func (p *puller) commitNow(ctx context.Context) error {
 	if !p.isLocated() || p.c.cfg.Broadcast {
 		return nil
 	}
-	if _, err := invoke(ctx, p.c.client, *p.addr.Load(), commitCommand(p.c.cfg.Group, p.q, p.processed())); err != nil {
+	at := p.processed()
+	if _, err := invoke(ctx, p.c.client, *p.addr.Load(), commitCommand(p.c.cfg.Group, p.q, at)); err != nil {
 		return fmt.Errorf("committing the offset of %s queue %d: %w", p.q.Topic, p.q.QueueID, err)
 	}
+	p.commits(at)
 	return nil
+}
+
+func (p *puller) commits(at int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sent = at
 }
 
 // abandon gives the queue to another member: it commits once the handlers at
