@@ -25,7 +25,7 @@ const (
 	settle      = 200 * time.Millisecond // from the assignment of queues to their first pulls
 	failedPause = 3200 * time.Millisecond
 	settleLimit = 15 * time.Second
-	bookkeeping = 100 * time.Millisecond // for the client to note what the last handlers did
+	bookkeeping = 100 * time.Millisecond // for the client to note what handlers did, and for pulls to pause
 )
 
 const retryPrefix = "%RETRY%" // of the topic by which a group gets messages again
@@ -49,7 +49,8 @@ type consumer struct {
 type member interface {
 	// queues returns those that the client works on, and whether it holds their locks.
 	queues() map[primitive.MessageQueue]bool
-	// pause has the client's pulls end after what they have under way.
+	// pause has the client's pulls end after what they have under way: one that
+	// hands over its messages while the client shuts down can panic.
 	pause()
 	Shutdown() error
 }
@@ -286,8 +287,8 @@ func (c *consumer) Close(ctx context.Context) error {
 
 func (c *consumer) close(ctx context.Context) error {
 	c.leave()
-	c.client.pause() // a pull that hands over its messages while the client shuts down can panic
 	err := c.awaitHandlers(ctx)
+	c.client.pause()
 	select {
 	case <-time.After(bookkeeping):
 	case <-ctx.Done():
