@@ -70,7 +70,7 @@ type poller interface {
 
 // poll handles one fetch after the other. A fetch holds messages of one queue.
 func (c *consumer) poll(pc poller) {
-	for c.enter() {
+	for c.ctx.Err() == nil && c.enter(c.ctx.Done()) {
 		if fetch, err := pc.Poll(c.ctx, pollPatience); err == nil {
 			pc.ACK(context.Background(), fetch, c.fetched(fetch.GetMsgList()))
 		}
