@@ -54,6 +54,8 @@ func TestClientGoDriver(t *testing.T) {
 		"batches": cgoBatches, "delay level": cgoDelayLevel, "timer": cgoTimer, "transactions": cgoTransactions,
 		"check after the producer": cgoCheckByAnother, "requests": cgoRequests, "orderly": cgoOrderly,
 		"two orderly members": cgoTwoOrderly, "broadcast": cgoBroadcast, "SQL": cgoSQL, "pull": cgoPull, "retry": cgoRetry,
+		"no queue left": cgoNoQueueLeft, "rewind": cgoRewind,
+		"leaving push": cgoLeaving(driver.Push), "leaving pull": cgoLeaving(driver.Pull), "leaving orderly": cgoLeaving(driver.Orderly),
 	}
 	for name, start := range map[string]func(*testing.T) *cgo{"go": cgoOnGo, "java": cgoOnJava} {
 		t.Run(name, func(t *testing.T) {
@@ -114,11 +116,15 @@ func newCgo(t *testing.T, names, broker string, java bool) *cgo {
 
 func (g *cgo) name(kind string) string { return fmt.Sprintf("cgo-%s-%d", kind, cgoNames.Add(1)) }
 
-// await asks again until something is so. Each question waits for an answer itself.
+// await asks again until something is so.
 func (g *cgo) await(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for end := time.Now().Add(cgoPatience); !so(); {
-		if time.Now().After(end) {
+	tick, timeout := time.NewTicker(20*time.Millisecond), time.After(cgoPatience)
+	defer tick.Stop()
+	for !so() {
+		select {
+		case <-tick.C:
+		case <-timeout:
 			t.Fatalf("waited %s for %s", cgoPatience, what)
 		}
 	}
@@ -667,4 +673,102 @@ func cgoRetry(t *testing.T, g *cgo) {
 	g.deadLetters(t, group, 1)
 	p.text(-1, "good")
 	in.wants("good")
+}
+
+func cgoNoQueueLeft(t *testing.T, g *cgo) {
+	topic, group := g.topic(t, 1), g.group(t)
+	members := []*cgoConsumer{g.consumer(t, topic, group), g.consumer(t, topic, group)}
+	for _, in := range members {
+		in.ready(cgoPatience)
+	}
+	g.producer(t, topic).text(-1, "a", "b", "c")
+	for got := 0; got < 3; got++ {
+		select {
+		case <-members[0].got:
+		case <-members[1].got:
+		case <-time.After(cgoPatience):
+			t.Fatalf("%d messages came", got)
+		}
+	}
+}
+
+// cgoRewind has the broker tell a push consumer to go back, which takes the client ten seconds.
+func cgoRewind(t *testing.T, g *cgo) {
+	topic, group := g.topic(t, 2), g.group(t)
+	in := g.consumer(t, topic, group)
+	in.ready(cgoPatience)
+	g.producer(t, topic).text(-1, "a", "b", "c", "d")
+	in.wants("a", "b", "c", "d")
+	g.await(t, "the commit", func() bool {
+		lag, err := g.admin.Lag(t.Context(), group, topic)
+		return err == nil && lag == 0
+	})
+	resp, err := g.client.Invoke(t.Context(), g.broker, &protocol.Command{
+		Code: protocol.CodeInvokeBrokerToResetOffset, Language: protocol.LanguageGo, Version: protocol.Version,
+		Fields: fieldsOf("topic", topic, "group", group, "timestamp", "0", "isForce", "true"),
+	})
+	if err != nil || resp.Code != protocol.RespSuccess {
+		t.Fatalf("reset: %v, %+v", err, resp)
+	}
+	begin := time.Now()
+	in.wants("a", "b", "c", "d")
+	t.Logf("history came after %s", time.Since(begin).Round(100*time.Millisecond))
+}
+
+// cgoLeaving has a member leave in the middle of its work, and another finish
+// it: every message is handled once.
+func cgoLeaving(mode driver.Mode) func(*testing.T, *cgo) {
+	return func(t *testing.T, g *cgo) {
+		const all, before = 2000, 500
+		topic, group := g.topic(t, 4), g.group(t)
+		p := g.producer(t, topic)
+		for first := 0; first < all; first += 50 {
+			m := &driver.Message{Queue: -1}
+			for i := range 50 {
+				m.Batch = append(m.Batch, driver.Item{Body: fmt.Append(nil, first+i)})
+			}
+			p.acked(m)
+		}
+		times := map[string]int{}
+		half := make(chan struct{})
+		var mu sync.Mutex
+		count := func(m *driver.Received) error {
+			mu.Lock()
+			defer mu.Unlock()
+			times[string(m.Body)]++
+			if len(times) == before {
+				close(half)
+			}
+			return nil
+		}
+		member := func() *cgoConsumer {
+			return g.receiver(t, &cgoConsumer{got: make(chan driver.Received, 2*all), fail: count}, topic, group,
+				func(c *driver.ConsumerConfig) { c.Mode = mode })
+		}
+		one := member()
+		select {
+		case <-half:
+		case <-time.After(cgoPatience):
+			t.Fatal("half of the messages did not come")
+		}
+		if err := one.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		left := all - len(times)
+		mu.Unlock()
+		two := member()
+		two.texts(left)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(times) != all {
+			t.Errorf("%d messages were handled, want %d", len(times), all)
+		}
+		for text, n := range times {
+			if n != 1 {
+				t.Errorf("message %s was handled %d times", text, n)
+			}
+		}
+		t.Logf("%d messages were left for the second member", left)
+	}
 }

@@ -25,17 +25,23 @@
 // 10 s (_PersistOffsetInterval), and at Close; queues are shared out again when
 // the broker tells of a new member, and every 20 s (_RebalanceInterval); a route
 // is asked for every 30 s (_PullNameServerInterval). So a group whose retry topic
-// does not exist when its member starts gets nothing again for up to 50 s: create
-// the group before. A push consumer pauses for 50 ms when 1,024 messages of a
+// does not exist when its member starts gets nothing again for up to 50 s: have
+// %RETRY%<group> created before. A push consumer pauses for 50 ms when 1,024 messages of a
 // queue wait or they span 1,000 offsets (_PullDelayTimeWhenFlowControl).
 //
 // Orderly: a queue that a member gets is pulled once before its lock is noted,
 // and then not for 3 s; the first renewal of all locks comes after 1 s, then every
 // 20 s (RebalanceLockInterval). A member that loses a queue to another does not
 // unlock it: the other gets it when the broker's lock has run out (60 s unless
-// the broker is told otherwise) and the next 20 s of sharing out are over. An
+// the broker is told otherwise) and the queues are shared out again, so after 60
+// to 80 s, and Ready waits for it. An
 // empty queue is looked at every 10 ms. A failed message is tried again at once:
 // SuspendCurrentQueueTimeMillis is -1.
+//
+// When a member loses a queue to another, whatever its mode, the client forgets
+// the offsets of all its other queues that it has not committed yet
+// (removeUnnecessaryMessageQueue): what was handled in up to the last 5 s is
+// handled again, and the lag of a queue that is idle from then on does not go.
 //
 // Rewind while running (request 220): a push consumer is suspended, sleeps 10 s
 // (ResetOffset), and pulls that were under way pause for 30 s at their next turn
@@ -47,10 +53,15 @@
 // the client goes by that: set the group to the end before, when it matters.
 // Broadcast consumers do begin at the end.
 //
-// Pull: a fetch is sent back as a whole, see fetched. Broadcast: a failed message
-// is not tried again. Requests and transactions: a broker knows a producer from
-// its heartbeat, which comes a second after the start, at once for requests, and
-// every 30 s: after a restart of the broker replies and checks are lost for as long.
+// Pull: a fetch is sent back as a whole when one of its messages fails.
+// Broadcast: a failed message is not tried again.
+//
+// Requests: each asks the name server for the route first
+// (CheckTopicRouteHasTopic), which is part of its time. Requests and
+// transactions: a broker knows a producer from its heartbeat, which comes a
+// second after the start (the driver has it sent at once for requests) and every
+// 30 s (_HeartbeatBrokerInterval): after a restart of the broker replies and
+// checks are lost for as long.
 //
 // A few goroutines of the client survive its shutdown: five for each instance,
 // for up to 20 s, one for good for each transaction producer, and those that

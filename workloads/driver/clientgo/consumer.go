@@ -25,7 +25,7 @@ const (
 	settle      = 200 * time.Millisecond // from the assignment of queues to their first pulls
 	failedPause = 3200 * time.Millisecond
 	settleLimit = 15 * time.Second
-	bookkeeping = 100 * time.Millisecond // for the client to note what the last handlers did
+	bookkeeping = 100 * time.Millisecond // for handlers that were overtaken; then for the client to note what they did, and for pulls to pause
 )
 
 const retryPrefix = "%RETRY%" // of the topic by which a group gets messages again
@@ -38,9 +38,12 @@ type consumer struct {
 	ready  chan struct{}
 	slots  chan struct{} // one for each handler at work
 	ctx    context.Context
-	leave  context.CancelFunc // ends ctx: no handler starts any more
+	leave  context.CancelFunc // ends ctx: nothing new is handled any more
 	down   chan struct{}      // closed when the client is shut down
 	once   sync.Once
+
+	mu    sync.Mutex
+	begun map[primitive.MessageQueue]int64 // the highest offset that a handler was given
 
 	expected atomic.Pointer[[]primitive.MessageQueue] // what the last allocation gave
 }
@@ -49,7 +52,8 @@ type consumer struct {
 type member interface {
 	// queues returns those that the client works on, and whether it holds their locks.
 	queues() map[primitive.MessageQueue]bool
-	// pause has the client's pulls end after what they have under way.
+	// pause has the client's pulls end after what they have under way: one that
+	// hands over its messages while the client shuts down can panic.
 	pause()
 	Shutdown() error
 }
@@ -86,7 +90,7 @@ func (d *Driver) newConsumer(ctx context.Context, cfg driver.ConsumerConfig) (*c
 			return nil, err
 		}
 	}
-	c := &consumer{cfg: cfg, ready: make(chan struct{}), down: make(chan struct{}), slots: make(chan struct{}, max(1, cfg.Threads))}
+	c := newConsumer(cfg)
 	c.ctx, c.leave = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
 	if cfg.Reply != nil {
@@ -103,6 +107,13 @@ func (d *Driver) newConsumer(ctx context.Context, cfg driver.ConsumerConfig) (*c
 	}
 	go c.awaitQueues()
 	return c, nil
+}
+
+func newConsumer(cfg driver.ConsumerConfig) *consumer {
+	return &consumer{
+		cfg: cfg, ready: make(chan struct{}), down: make(chan struct{}),
+		slots: make(chan struct{}, max(1, cfg.Threads)), begun: map[primitive.MessageQueue]int64{},
+	}
 }
 
 // options are those that push and pull consumers have in common.
@@ -228,15 +239,29 @@ func (c *consumer) settle() {
 // it, and no queue pauses after a failed pull.
 func (c *consumer) Ready() <-chan struct{} { return c.ready }
 
-// enter takes a slot for a handler; false when the consumer is closed.
-func (c *consumer) enter() bool {
-	if c.ctx.Err() != nil {
+// admit reports whether a message is to be handled. Once the consumer leaves,
+// these are those that others of their queue have overtaken: the client commits
+// the offset of the first that is not handled, and what lies behind comes again.
+func (c *consumer) admit(m *primitive.MessageExt) bool {
+	if m.Queue == nil {
+		return c.ctx.Err() == nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	begun, known := c.begun[*m.Queue]
+	if c.ctx.Err() != nil && (!known || m.QueueOffset > begun) {
 		return false
 	}
+	c.begun[*m.Queue] = max(begun, m.QueueOffset)
+	return true
+}
+
+// enter takes a slot for a handler; false when done comes first.
+func (c *consumer) enter(done <-chan struct{}) bool {
 	select {
 	case c.slots <- struct{}{}:
 		return true
-	case <-c.ctx.Done():
+	case <-done:
 		return false
 	}
 }
@@ -286,12 +311,10 @@ func (c *consumer) Close(ctx context.Context) error {
 
 func (c *consumer) close(ctx context.Context) error {
 	c.leave()
-	c.client.pause() // a pull that hands over its messages while the client shuts down can panic
+	pause(ctx, bookkeeping)
 	err := c.awaitHandlers(ctx)
-	select {
-	case <-time.After(bookkeeping):
-	case <-ctx.Done():
-	}
+	c.client.pause()
+	pause(ctx, bookkeeping)
 	shut := make(chan error, 1)
 	go func() {
 		shut <- errors.Join(c.client.Shutdown(), c.reply.Shutdown())
@@ -302,6 +325,13 @@ func (c *consumer) close(ctx context.Context) error {
 		return errors.Join(err, e)
 	case <-ctx.Done():
 		return errors.Join(err, fmt.Errorf("the client does not shut down: %w", ctx.Err()))
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
 }
 

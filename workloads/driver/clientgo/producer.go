@@ -57,6 +57,9 @@ func (d *Driver) NewProducer(ctx context.Context, cfg driver.ProducerConfig) (dr
 	if !queues.asked.Load() {
 		return nil, errors.Join(fmt.Errorf("client-go: producer %s: topic %s has no route", cfg.Instance, cfg.Topic), s.Shutdown())
 	}
+	if r, ok := s.(*requesting); ok {
+		r.announce(ctx)
+	}
 	return newProducer(cfg, s), nil
 }
 

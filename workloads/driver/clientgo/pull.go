@@ -13,6 +13,7 @@ const pollPatience = time.Second // then the consumer looks whether it is closed
 // pulling is the client's pull consumer as a member.
 type pulling struct {
 	running     func() map[primitive.MessageQueue]bool
+	commit      func(ctx context.Context, topic string) error
 	unsubscribe func(topic string) error
 	shutdown    func() error
 	topics      []string
@@ -21,8 +22,11 @@ type pulling struct {
 func (p pulling) queues() map[primitive.MessageQueue]bool { return p.running() }
 func (p pulling) Shutdown() error                         { return p.shutdown() }
 
-// pause takes the subscriptions away, which the pulls look at; this consumer has no Suspend.
+// pause takes the subscriptions away, which the pulls look at; this consumer has
+// no Suspend. Before, it commits: the client, should it share out queues now,
+// would drop those of a topic without a subscription and forget their offsets.
 func (p pulling) pause() {
+	_ = p.commit(context.Background(), "") // of all topics
 	for _, topic := range p.topics {
 		_ = p.unsubscribe(topic)
 	}
@@ -55,7 +59,7 @@ func (c *consumer) startPull(d *Driver) (member, error) {
 		return all
 	}
 	topics := []string{c.cfg.Topic, retryPrefix + c.cfg.Group}
-	return pulling{running: running, unsubscribe: pc.Unsubscribe, shutdown: pc.Shutdown, topics: topics}, nil
+	return pulling{running: running, commit: pc.PersistOffset, unsubscribe: pc.Unsubscribe, shutdown: pc.Shutdown, topics: topics}, nil
 }
 
 // poller is what the loops use of the client's pull consumer.
@@ -66,7 +70,7 @@ type poller interface {
 
 // poll handles one fetch after the other. A fetch holds messages of one queue.
 func (c *consumer) poll(pc poller) {
-	for c.enter() {
+	for c.ctx.Err() == nil && c.enter(c.ctx.Done()) {
 		if fetch, err := pc.Poll(c.ctx, pollPatience); err == nil {
 			pc.ACK(context.Background(), fetch, c.fetched(fetch.GetMsgList()))
 		}

@@ -48,7 +48,7 @@ func (c *consumer) startPush(d *Driver) (member, error) {
 // client bounds the handlers of each topic apart, the retry topic's from the
 // other's, and those of an orderly consumer not at all.
 func (c *consumer) consume(_ context.Context, msgs ...*primitive.MessageExt) (client.ConsumeResult, error) {
-	if !c.enter() {
+	if !c.admit(msgs[0]) || !c.enter(c.down) {
 		<-c.down // then its queue is dropped, and nothing is committed any more
 		return client.ConsumeSuccess, nil
 	}

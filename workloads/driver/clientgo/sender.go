@@ -88,11 +88,20 @@ type answered = func(ctx context.Context, reply *primitive.Message, err error)
 
 func (r *requesting) Shutdown() error { return r.shutdown() }
 
-// lookUp has the client send its first heartbeat too, without which the broker
-// knows nobody to pass replies to; by itself it would come a second later.
-func (r *requesting) lookUp(ctx context.Context, topic string) {
+func (r *requesting) lookUp(ctx context.Context, topic string) { r.probe(ctx, topic) }
+
+func (r *requesting) probe(ctx context.Context, topic string) {
 	_ = r.ask(ctx, r.timeout, func(context.Context, *primitive.Message, error) {}, probe(topic))
 }
+
+// noTopic is the name of a topic that is nowhere. Nothing is ever sent to it.
+const noTopic = "rmqbench-no-such-topic"
+
+// announce has the client send its first heartbeat, without which the broker
+// knows nobody to pass replies to. By itself the client sends it a second after
+// the start, or at once when it is asked for a topic that the name server does
+// not know.
+func (r *requesting) announce(ctx context.Context) { r.probe(ctx, noTopic) }
 
 func (r *requesting) send(ctx context.Context, m *driver.Message) driver.Result {
 	if !m.Request || len(m.Batch) > 0 || m.Transaction != driver.TxNone {
