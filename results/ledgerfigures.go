@@ -101,7 +101,7 @@ func (f *figures) account(a *LedgerAccount) {
 	a.Lock()
 	defer a.Unlock()
 	o := &f.out
-	o.Sent += a.Sent
+	o.Sent += a.Sent()
 	o.Acked += a.Acked.Len()
 	o.Failed += a.Failed.Len()
 	o.Unknown += a.Unknown.Len()
@@ -119,7 +119,7 @@ func (f *figures) account(a *LedgerAccount) {
 
 // InFlight returns how many messages have no outcome yet.
 func (a *LedgerAccount) InFlight() int64 {
-	return a.Sent - a.Acked.Len() - a.Failed.Len() - a.Unknown.Len() - a.RolledBack.Len()
+	return a.Sent() - a.Acked.Len() - a.Failed.Len() - a.Unknown.Len() - a.RolledBack.Len()
 }
 
 func (f *figures) view(a *LedgerAccount, v *LedgerAccountView) {
@@ -133,7 +133,7 @@ func (f *figures) view(a *LedgerAccount, v *LedgerAccountView) {
 	g.Retried += v.Retried
 	g.Dead += v.Dead.Len()
 	if a.Own { // in a merged ledger, only now known
-		never := v.Seen.CountBetween(a.Next, math.MaxInt64)
+		never := v.Seen.CountBetween(a.Next.Load(), math.MaxInt64)
 		g.Received -= never
 		f.out.Foreign += never
 	}

@@ -152,7 +152,9 @@ func (a *LedgerAccount) code(c coder, views int) {
 	a.Lock()
 	defer a.Unlock()
 	truth(c, &a.Own)
-	numbersOf(c, &a.Number, &a.Next, &a.Sent, &a.FailedReceived, &a.UnknownReceived, &a.Visible, &a.Corrupt, &a.Early)
+	next := a.Next.Load()
+	numbersOf(c, &a.Number, &next, &a.Gaps, &a.FailedReceived, &a.UnknownReceived, &a.Visible, &a.Corrupt, &a.Early)
+	a.Next.CompareAndSwap(0, next) // of a writer it is that, or has grown since
 	setsOf(c, &a.Acked, &a.Failed, &a.Unknown, &a.RolledBack, &a.Stored)
 	a.Places.code(c)
 	items(c, &a.Views, func(v *LedgerAccountView) {

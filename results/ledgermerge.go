@@ -235,8 +235,8 @@ func (a *LedgerAccount) merge(s *LedgerState, b *LedgerAccount, m []merged, brok
 	s.storedOf(a, b)
 	s.storedOf(b, a)
 	a.Own = a.Own || b.Own
-	a.Next = max(a.Next, b.Next)
-	a.Sent += b.Sent
+	a.Next.Store(max(a.Next.Load(), b.Next.Load())) // that of a producer of others is 0
+	a.Gaps += b.Gaps
 	a.FailedReceived += b.FailedReceived
 	a.UnknownReceived += b.UnknownReceived
 	a.Visible += b.Visible

@@ -3,6 +3,7 @@ package results
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -109,9 +110,11 @@ type LedgerRewind struct {
 type LedgerAccount struct {
 	sync.Mutex
 	Number int64
-	Own    bool  // its messages were sent here, so that Next is known
-	Next   int64 // one past the last sequence number sent
-	Sent   int64
+	Own    bool // its messages were sent here, so that Next is known
+	// Next is one past the last sequence number sent. Gaps are the numbers below
+	// that were not sent. Next alone is not under the lock.
+	Next atomic.Int64
+	Gaps int64
 
 	Acked, Failed, Unknown, RolledBack SequenceSet
 
@@ -135,6 +138,26 @@ type LedgerAccountView struct {
 
 	Expected, Received, Duplicated, OutOfOrder, Retried int64
 }
+
+// Send notes that the n messages from sequence on are about to be sent. It
+// takes the lock only when they do not follow the one before.
+func (a *LedgerAccount) Send(sequence, n int64) {
+	if a.Next.CompareAndSwap(sequence, sequence+n) {
+		return
+	}
+	a.Lock()
+	defer a.Unlock()
+	for {
+		next := a.Next.Load()
+		if a.Next.CompareAndSwap(next, max(next, sequence+n)) {
+			a.Gaps += max(next, sequence+n) - next - n
+			return
+		}
+	}
+}
+
+// Sent returns how many messages were sent.
+func (a *LedgerAccount) Sent() int64 { return a.Next.Load() - a.Gaps }
 
 // Note names a violation while there is room.
 func (s *LedgerState) Note(v Violation) {

@@ -61,6 +61,7 @@ func Stamp(body []byte, id Identity) {
 			return
 		}
 		encodeIdentity(&raw, id, body[end:])
+		binary.BigEndian.PutUint32(raw[offSum:], sumOf(&raw))
 		hex.Encode(body[len(IdentityJSONPrefix):end], raw[:])
 		return
 	}
@@ -69,6 +70,7 @@ func Stamp(body []byte, id Identity) {
 	}
 	encodeIdentity(&raw, id, body[IdentitySize:])
 	copy(body, raw[:])
+	binary.BigEndian.PutUint32(body[offSum:], crc32.Checksum(body[:offSum], castagnoli))
 }
 
 func encodeIdentity(raw *[IdentitySize]byte, id Identity, content []byte) {
@@ -78,7 +80,6 @@ func encodeIdentity(raw *[IdentitySize]byte, id Identity, content []byte) {
 	binary.BigEndian.PutUint64(raw[offSequence:], uint64(id.Sequence))
 	binary.BigEndian.PutUint64(raw[offIntended:], uint64(id.Intended))
 	binary.BigEndian.PutUint32(raw[offContent:], crc32.Checksum(content, castagnoli))
-	binary.BigEndian.PutUint32(raw[offSum:], sumOf(raw))
 }
 
 // ReadIdentity returns the identity in body. With ErrCorrupt the identity is
@@ -86,6 +87,7 @@ func encodeIdentity(raw *[IdentitySize]byte, id Identity, content []byte) {
 func ReadIdentity(body []byte) (Identity, error) {
 	var raw [IdentitySize]byte
 	var content []byte
+	var sum uint32
 	switch {
 	case isJSON(body):
 		end := len(IdentityJSONPrefix) + 2*IdentitySize
@@ -95,21 +97,21 @@ func ReadIdentity(body []byte) (Identity, error) {
 		if _, err := hex.Decode(raw[:], body[len(IdentityJSONPrefix):end]); err != nil {
 			return Identity{}, ErrNoIdentity
 		}
-		content = body[end:]
+		content, sum = body[end:], sumOf(&raw)
 	case len(body) >= IdentitySize:
 		copy(raw[:], body)
-		content = body[IdentitySize:]
+		content, sum = body[IdentitySize:], crc32.Checksum(body[:offSum], castagnoli)
 	default:
 		return Identity{}, ErrNoIdentity
 	}
-	return decodeIdentity(&raw, content)
+	return decodeIdentity(&raw, sum, content)
 }
 
-func decodeIdentity(raw *[IdentitySize]byte, content []byte) (Identity, error) {
+func decodeIdentity(raw *[IdentitySize]byte, sum uint32, content []byte) (Identity, error) {
 	if string(raw[:len(identityMagic)]) != identityMagic {
 		return Identity{}, ErrNoIdentity
 	}
-	if sumOf(raw) != binary.BigEndian.Uint32(raw[offSum:]) {
+	if sum != binary.BigEndian.Uint32(raw[offSum:]) {
 		return Identity{}, ErrDamaged
 	}
 	id := Identity{
@@ -124,8 +126,8 @@ func decodeIdentity(raw *[IdentitySize]byte, content []byte) (Identity, error) {
 	return id, nil
 }
 
-// sumOf is the CRC-32C of the identity itself, byte by byte: what package crc32
-// is given goes to the heap, and there would be two of these for each message.
+// sumOf is the CRC-32C of an identity that is not in a body, byte by byte: what
+// package crc32 is given goes to the heap, and there would be two of these for each message.
 func sumOf(raw *[IdentitySize]byte) uint32 {
 	sum := ^uint32(0)
 	for _, b := range raw[:offSum] {

@@ -164,7 +164,7 @@ func (l *ledger) addAccount(number int, p *ledgerProducer, c ledgerConfig) {
 		remote: p.Remote,
 		LedgerAccount: results.LedgerAccount{
 			Number: int64(number), Own: !p.Remote,
-			Places: results.NewPlaces(min(4096, max(64, latePlaces/n)), max(1024, maxPlaces/n)),
+			Places: results.NewPlaces(max(64, latePlaces/n), max(1024, maxPlaces/n)),
 		},
 	}
 	for g, views := range l.byGroup {
@@ -216,13 +216,12 @@ func (v *view) life(p *ledgerProducer) int {
 func (l *ledger) send(m *driver.Message) {
 	a := l.accounts[m.Producer]
 	n := int64(m.Messages())
-	a.Lock()
-	defer a.Unlock()
-	a.Sent += n
-	a.Next = max(a.Next, m.Sequence+n)
+	a.Send(m.Sequence, n)
 	if !a.filtered {
 		return
 	}
+	a.Lock()
+	defer a.Unlock()
 	for k := range a.views {
 		for i := range n {
 			if !a.wants(k, m, i) {

@@ -20,7 +20,7 @@ func (l *ledger) counts() (results.Ledger, ledgerState) {
 	var st ledgerState
 	for _, a := range l.accounts {
 		a.Lock()
-		out.Sent += a.Sent
+		out.Sent += a.Sent()
 		out.Acked += a.Acked.Len()
 		out.Failed += a.Failed.Len()
 		out.Unknown += a.Unknown.Len()

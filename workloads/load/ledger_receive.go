@@ -113,7 +113,7 @@ func (l *ledger) deliver(view int, r *driver.Received, id Identity, corrupt bool
 func (l *ledger) account(a *account, v *view, q *queueLedger, id Identity, r *driver.Received, corrupt bool) delivery {
 	k, seq := a.at[v.index], id.Sequence
 	switch {
-	case k < 0 || seq < 0 || !a.remote && seq >= a.Next: // never sent, or to another topic
+	case k < 0 || seq < 0 || !a.remote && seq >= a.Next.Load(): // never sent, or to another topic
 		l.stray(kindForeign, v, id, r)
 		return deliveryForeign
 	case a.views[k].match != nil && a.Views[k].Filtered.Has(seq):
@@ -179,7 +179,7 @@ func (l *ledger) notAcked(a *account, k int, id Identity, r *driver.Received) {
 // forget drops the place of a message that every view has received.
 func (a *account) forget(seq int64) {
 	for k := range a.Views {
-		if !a.views[k].Open && !a.Views[k].Seen.Has(seq) {
+		if len(a.Views) > 1 && !a.views[k].Open && !a.Views[k].Seen.Has(seq) {
 			return
 		}
 	}
