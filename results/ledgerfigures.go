@@ -128,7 +128,7 @@ func (f *figures) view(a *LedgerAccount, v *LedgerAccountView) {
 		g.Expected += v.Expected
 	}
 	g.Received += v.Received
-	g.Duplicated += v.Duplicated
+	g.Duplicated += v.Duplicated + v.Deferred
 	g.OutOfOrder += v.OutOfOrder
 	g.Retried += v.Retried
 	g.Dead += v.Dead.Len()
@@ -191,7 +191,7 @@ func (f *figures) queues(view int, v *LedgerView) {
 	g := &f.out.Groups[f.group[view]]
 	g.Replayed += v.Replayed
 	g.Redelivered += v.Redelivered
-	g.Duplicated += v.Duplicated
+	g.Duplicated += v.Duplicated - v.Explained
 	for _, q := range f.queueOf[view] {
 		g.Replayed += q.Replayed
 		g.Redelivered += q.Redelivered
@@ -216,7 +216,7 @@ func (f *figures) queues(view int, v *LedgerView) {
 // NotReplayedBy returns how many messages the i-th rewind listed should have
 // brought again and did not, and calls f, unless nil, for their offsets. When
 // not all was consumed, or another rewind came in between, only those count that
-// the replay had passed.
+// the replay had passed: of those that the other one is to bring again, by far.
 func (q *LedgerQueue) NotReplayedBy(i int, all bool, f func(offset int64)) (n int64) {
 	r := &q.Rewinds[i]
 	if r.Pending {
@@ -224,10 +224,11 @@ func (q *LedgerQueue) NotReplayedBy(i int, all bool, f func(offset int64)) (n in
 	}
 	end := r.To
 	if i+1 < len(q.Rewinds) {
-		end = min(end, r.reached())
+		passed := r.reached()
 		if next := &q.Rewinds[i+1]; !next.Pending {
-			end = min(end, next.From)
+			passed = min(passed, next.From)
 		}
+		end = min(end, max(passed, r.reached()-overtaking))
 	} else if !all {
 		end = min(end, r.reached()-overtaking)
 	}

@@ -58,6 +58,7 @@ type LedgerView struct {
 	Queues   []*LedgerQueue
 
 	Replayed, Redelivered, Duplicated int64 // found by merging
+	Explained                         int64 // of its accounts' Deferred: what merging found the cause of
 }
 
 // Name returns the group, and the member of one that broadcasts: "fanout/2".
@@ -93,6 +94,11 @@ type LedgerWindow struct {
 	Lo, Hi int64
 	Until  int64 // Unix nanoseconds until which Hi grows; 0: it does not
 	Came   SequenceSet
+	// Before are the offsets behind Lo that had been delivered at the event: kept
+	// where other generators have consumers too, to tell what they got later.
+	Before SequenceSet
+
+	blocked SequenceSet // while merging: both had been delivered before the event
 }
 
 // LedgerRewind is a rewind of one queue to From: what had been delivered of
@@ -103,6 +109,8 @@ type LedgerRewind struct {
 	Pending  bool        // From is not known yet
 	Again    SequenceSet // delivered once more
 	Fresh    SequenceSet // delivered for the first time since, also behind To
+
+	blocked SequenceSet // while merging: both had been delivered before
 }
 
 // LedgerAccount is the ledger of one producer instance. A number is in at most
@@ -134,9 +142,14 @@ type LedgerAccountView struct {
 	Filtered SequenceSet // of Seen: not to be received, by an expression
 	Again    SequenceSet // the handler failed them, and the retry may come
 	Owed     SequenceSet // of those: nothing came since
+	Strays   SequenceSet // came first as a retry: other generators' members had failed them
 	Dead     SequenceSet // found in the dead letter queue
 
 	Expected, Received, Duplicated, OutOfOrder, Retried int64
+	// Deferred are second deliveries from a place that is new here, where other
+	// generators have consumers too: only they may know the cause. Without it, they
+	// are duplicates.
+	Deferred int64
 }
 
 // Send notes that the n messages from sequence on are about to be sent. It

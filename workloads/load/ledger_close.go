@@ -33,7 +33,7 @@ func (l *ledger) counts() (results.Ledger, ledgerState) {
 		for k := range a.Views {
 			v := &a.Views[k]
 			out.Received += v.Received
-			out.Duplicated += v.Duplicated
+			out.Duplicated += v.Duplicated + v.Deferred
 			out.OutOfOrder += v.OutOfOrder
 			out.Retried += v.Retried
 			out.Dead += v.Dead.Len()

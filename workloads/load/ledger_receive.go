@@ -66,7 +66,10 @@ func (l *ledger) addQueue(v *view, broker, number int32, retry bool, at int) *qu
 			Broker: (*l.brokers.Load())[broker], Queue: int64(number), Retry: retry, Highest: -1,
 		}}
 		if v.unsettled > l.now.Load() {
-			q.open(v.event, -1, v.unsettled)
+			q.open(v.event, -1, v.unsettled, l.alone)
+		}
+		if v.rewinding > 0 && !retry {
+			q.Rewinds = []results.LedgerRewind{{Event: v.rewinding, Pending: true}}
 		}
 		queues[at] = q
 		v.Queues = append(v.Queues, &q.LedgerQueue)
@@ -128,11 +131,12 @@ func (l *ledger) account(a *account, v *view, q *queueLedger, id Identity, r *dr
 	if q != nil && r.Offset >= 0 {
 		before = !q.Got.Add(r.Offset)
 	}
-	if !a.Views[k].Seen.Add(seq) {
-		return l.again(a, k, q, id, r, before)
-	}
-	if q != nil {
+	first := a.Views[k].Seen.Add(seq)
+	if q != nil && (first || !before) {
 		q.first(r.Offset)
+	}
+	if !first {
+		return l.again(a, k, q, id, r, before)
 	}
 	l.first(a, k, id, r)
 	return deliveryFirst
@@ -142,6 +146,9 @@ func (l *ledger) account(a *account, v *view, q *queueLedger, id Identity, r *dr
 func (l *ledger) first(a *account, k int, id Identity, r *driver.Received) {
 	v := &a.Views[k]
 	v.Received++
+	if !l.alone && (r.Retry || r.Attempt > 0) {
+		v.Strays.Add(id.Sequence)
+	}
 	if a.Acked.Has(id.Sequence) {
 		if !a.views[k].Open {
 			a.outstanding--
@@ -193,7 +200,12 @@ func (l *ledger) again(a *account, k int, q *queueLedger, id Identity, r *driver
 	if v.Owed.Remove(id.Sequence) && !v.Dead.Has(id.Sequence) {
 		a.owed--
 	}
-	if v.Again.Has(id.Sequence) && (!before || r.Retry || r.Attempt > 0) {
+	retry := r.Retry || r.Attempt > 0
+	switch {
+	case !before && !retry && !l.alone && q != nil:
+		v.Deferred++
+		return deliveryDuplicated
+	case v.Again.Has(id.Sequence) && (!before || retry):
 		return retriedOf(v, id.Sequence)
 	}
 	if before {
