@@ -17,7 +17,7 @@ const (
 func (q *LedgerQueue) Cause(offset int64) Cause {
 	for i := len(q.Rewinds) - 1; i >= 0; i-- {
 		r := &q.Rewinds[i]
-		if r.From <= offset && offset < r.To && !r.Fresh.Has(offset) && r.Again.Add(offset) {
+		if r.From <= offset && offset < r.To && !r.Fresh.Has(offset) && !r.blocked.Has(offset) && r.Again.Add(offset) {
 			if r.Pending {
 				return Undecided
 			}
@@ -25,7 +25,7 @@ func (q *LedgerQueue) Cause(offset int64) Cause {
 		}
 	}
 	for i := range q.Windows {
-		if w := &q.Windows[i]; w.Lo < offset && offset <= w.Hi && w.Came.Add(offset) {
+		if w := &q.Windows[i]; w.Lo < offset && offset <= w.Hi && !w.blocked.Has(offset) && w.Came.Add(offset) {
 			return Redelivered
 		}
 	}

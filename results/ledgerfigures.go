@@ -101,7 +101,7 @@ func (f *figures) account(a *LedgerAccount) {
 	a.Lock()
 	defer a.Unlock()
 	o := &f.out
-	o.Sent += a.Sent
+	o.Sent += a.Sent()
 	o.Acked += a.Acked.Len()
 	o.Failed += a.Failed.Len()
 	o.Unknown += a.Unknown.Len()
@@ -119,7 +119,7 @@ func (f *figures) account(a *LedgerAccount) {
 
 // InFlight returns how many messages have no outcome yet.
 func (a *LedgerAccount) InFlight() int64 {
-	return a.Sent - a.Acked.Len() - a.Failed.Len() - a.Unknown.Len() - a.RolledBack.Len()
+	return a.Sent() - a.Acked.Len() - a.Failed.Len() - a.Unknown.Len() - a.RolledBack.Len()
 }
 
 func (f *figures) view(a *LedgerAccount, v *LedgerAccountView) {
@@ -128,12 +128,12 @@ func (f *figures) view(a *LedgerAccount, v *LedgerAccountView) {
 		g.Expected += v.Expected
 	}
 	g.Received += v.Received
-	g.Duplicated += v.Duplicated
+	g.Duplicated += v.Duplicated + v.Deferred
 	g.OutOfOrder += v.OutOfOrder
 	g.Retried += v.Retried
 	g.Dead += v.Dead.Len()
 	if a.Own { // in a merged ledger, only now known
-		never := v.Seen.CountBetween(a.Next, math.MaxInt64)
+		never := v.Seen.CountBetween(a.Next.Load(), math.MaxInt64)
 		g.Received -= never
 		f.out.Foreign += never
 	}
@@ -191,7 +191,7 @@ func (f *figures) queues(view int, v *LedgerView) {
 	g := &f.out.Groups[f.group[view]]
 	g.Replayed += v.Replayed
 	g.Redelivered += v.Redelivered
-	g.Duplicated += v.Duplicated
+	g.Duplicated += v.Duplicated - v.Explained
 	for _, q := range f.queueOf[view] {
 		g.Replayed += q.Replayed
 		g.Redelivered += q.Redelivered
@@ -216,7 +216,7 @@ func (f *figures) queues(view int, v *LedgerView) {
 // NotReplayedBy returns how many messages the i-th rewind listed should have
 // brought again and did not, and calls f, unless nil, for their offsets. When
 // not all was consumed, or another rewind came in between, only those count that
-// the replay had passed.
+// the replay had passed: of those that the other one is to bring again, by far.
 func (q *LedgerQueue) NotReplayedBy(i int, all bool, f func(offset int64)) (n int64) {
 	r := &q.Rewinds[i]
 	if r.Pending {
@@ -224,10 +224,11 @@ func (q *LedgerQueue) NotReplayedBy(i int, all bool, f func(offset int64)) (n in
 	}
 	end := r.To
 	if i+1 < len(q.Rewinds) {
-		end = min(end, r.reached())
+		passed := r.reached()
 		if next := &q.Rewinds[i+1]; !next.Pending {
-			end = min(end, next.From)
+			passed = min(passed, next.From)
 		}
+		end = min(end, max(passed, r.reached()-overtaking))
 	} else if !all {
 		end = min(end, r.reached()-overtaking)
 	}

@@ -126,7 +126,7 @@ func (v *LedgerView) code(c coder) {
 	c.number(&v.Member)
 	truth(c, &v.Open)
 	truth(c, &v.Consumed)
-	numbersOf(c, &v.Replayed, &v.Redelivered, &v.Duplicated)
+	numbersOf(c, &v.Replayed, &v.Redelivered, &v.Duplicated, &v.Explained)
 	pointers(c, &v.Queues, func(q *LedgerQueue) { q.code(c) })
 }
 
@@ -139,7 +139,7 @@ func (q *LedgerQueue) code(c coder) {
 	setsOf(c, &q.Got, &q.Skipped)
 	items(c, &q.Windows, func(w *LedgerWindow) {
 		numbersOf(c, &w.Event, &w.Lo, &w.Hi, &w.Until)
-		c.set(&w.Came)
+		setsOf(c, &w.Came, &w.Before)
 	})
 	items(c, &q.Rewinds, func(r *LedgerRewind) {
 		numbersOf(c, &r.Event, &r.From, &r.To)
@@ -152,12 +152,14 @@ func (a *LedgerAccount) code(c coder, views int) {
 	a.Lock()
 	defer a.Unlock()
 	truth(c, &a.Own)
-	numbersOf(c, &a.Number, &a.Next, &a.Sent, &a.FailedReceived, &a.UnknownReceived, &a.Visible, &a.Corrupt, &a.Early)
+	next := a.Next.Load()
+	numbersOf(c, &a.Number, &next, &a.Gaps, &a.FailedReceived, &a.UnknownReceived, &a.Visible, &a.Corrupt, &a.Early)
+	a.Next.CompareAndSwap(0, next) // of a writer it is that, or has grown since
 	setsOf(c, &a.Acked, &a.Failed, &a.Unknown, &a.RolledBack, &a.Stored)
 	a.Places.code(c)
 	items(c, &a.Views, func(v *LedgerAccountView) {
-		numbersOf(c, &v.View, &v.Expected, &v.Received, &v.Duplicated, &v.OutOfOrder, &v.Retried)
-		setsOf(c, &v.Seen, &v.Filtered, &v.Again, &v.Owed, &v.Dead)
+		numbersOf(c, &v.View, &v.Expected, &v.Received, &v.Duplicated, &v.OutOfOrder, &v.Retried, &v.Deferred)
+		setsOf(c, &v.Seen, &v.Filtered, &v.Again, &v.Owed, &v.Strays, &v.Dead)
 		if r, ok := c.(*reader); ok && (v.View < 0 || v.View >= int64(views)) {
 			r.fail("an account is about a group that there is none of")
 			v.View = 0

@@ -98,8 +98,9 @@ func (s *LedgerState) adoptBrokers(names []string) []int32 {
 type merged struct {
 	view *LedgerView
 	// replayed and redelivered are second deliveries whose place gives the cause,
-	// again are those of messages seen by both that were no retry.
+	// again are those of messages seen by both that did not come as a retry.
 	replayed, redelivered, again int64
+	deferred                     int64       // of all accounts of the view
 	causeless                    []Violation // by place, of those without
 	twice                        []Violation // by number
 }
@@ -161,19 +162,30 @@ func (m *merged) cause(p *LedgerQueue, offset int64) {
 // one of the generators delivered for the first time since the rewind, and
 // another had delivered before, came again.
 func (q *LedgerQueue) uniteRewinds(t *LedgerQueue) {
-	for _, b := range t.Rewinds {
+	for i := range t.Rewinds {
+		b := &t.Rewinds[i]
 		if !slices.ContainsFunc(q.Rewinds, func(a LedgerRewind) bool { return a.Event == b.Event }) {
 			q.Rewinds = append(q.Rewinds, LedgerRewind{Event: b.Event, From: b.From, To: b.To, Pending: b.Pending})
 		}
 	}
-	slices.SortFunc(q.Rewinds, func(a, b LedgerRewind) int { return int(a.Event - b.Event) })
 	for i := range q.Rewinds {
-		a, b := &q.Rewinds[i], &LedgerRewind{Pending: true}
-		if k := slices.IndexFunc(t.Rewinds, func(b LedgerRewind) bool { return a.Event == b.Event }); k >= 0 {
-			b = &t.Rewinds[k]
+		a := &q.Rewinds[i]
+		k := slices.IndexFunc(t.Rewinds, func(b LedgerRewind) bool { return a.Event == b.Event })
+		if k >= 0 {
+			a.block(&t.Rewinds[k], &q.Got, &t.Got)
+			a.unite(&t.Rewinds[k], &q.Got, &t.Got)
 		}
-		a.unite(b, &q.Got, &t.Got)
 	}
+	slices.SortFunc(q.Rewinds, func(a, b LedgerRewind) int { return int(a.Event - b.Event) })
+}
+
+// block finds the offsets that both had got before the rewind.
+func (r *LedgerRewind) block(b *LedgerRewind, got, other *SequenceSet) {
+	var mine, others SequenceSet
+	r.blocked = SequenceSet{}
+	union(&mine, got.Minus(&r.Fresh))
+	union(&others, other.Minus(&b.Fresh))
+	union(&r.blocked, mine.And(&others))
 }
 
 // unite takes in what another generator knows of the same rewind; got and
@@ -201,8 +213,11 @@ func (q *LedgerQueue) uniteWindows(t *LedgerQueue) {
 			continue
 		}
 		p := &q.Windows[k]
-		p.Lo, p.Hi = min(p.Lo, w.Lo), max(p.Hi, w.Hi)
+		p.Lo, p.Hi = max(p.Lo, w.Lo), max(p.Hi, w.Hi)
 		p.Came.Union(&w.Came)
+		p.blocked = SequenceSet{}
+		union(&p.blocked, p.Before.And(&w.Before))
+		p.Before.Union(&w.Before)
 	}
 	slices.SortFunc(q.Windows, func(a, b LedgerWindow) int { return int(a.Event - b.Event) })
 }
@@ -215,14 +230,16 @@ func union(s *SequenceSet, ranges func(func(from, to int64) bool)) {
 
 // settle counts what was seen by two generators and was no retry.
 func (m *merged) settle(s *LedgerState) {
-	replayed := min(m.replayed, m.again)
-	redelivered := min(m.redelivered, m.again-replayed)
-	left := m.again - replayed - redelivered
+	all := m.again + m.deferred - m.view.Explained
+	replayed := min(m.replayed, all)
+	redelivered := min(m.redelivered, all-replayed)
+	left := max(0, m.again-replayed-redelivered)
+	m.view.Explained += max(0, replayed+redelivered-m.again)
 	m.view.Replayed += replayed
 	m.view.Redelivered += redelivered
 	m.view.Duplicated += left
 	named := m.causeless
-	if replayed+redelivered == 0 { // then it is known which messages they are
+	if m.again == left { // then it is known which messages they are
 		named = m.twice
 	}
 	for _, v := range named[:min(int64(len(named)), left)] {
@@ -235,8 +252,8 @@ func (a *LedgerAccount) merge(s *LedgerState, b *LedgerAccount, m []merged, brok
 	s.storedOf(a, b)
 	s.storedOf(b, a)
 	a.Own = a.Own || b.Own
-	a.Next = max(a.Next, b.Next)
-	a.Sent += b.Sent
+	a.Next.Store(max(a.Next.Load(), b.Next.Load())) // that of a producer of others is 0
+	a.Gaps += b.Gaps
 	a.FailedReceived += b.FailedReceived
 	a.UnknownReceived += b.UnknownReceived
 	a.Visible += b.Visible
@@ -290,6 +307,8 @@ func (v *LedgerAccountView) merge(w *LedgerAccountView, m *merged, producer int)
 	v.Duplicated += w.Duplicated
 	v.OutOfOrder += w.OutOfOrder
 	v.Retried += w.Retried
+	v.Deferred += w.Deferred
+	m.deferred += v.Deferred
 	for from, to := range v.Seen.And(&w.Seen) {
 		for ; from < to; from++ {
 			v.seenTwice(w, from, m, producer)
@@ -299,6 +318,7 @@ func (v *LedgerAccountView) merge(w *LedgerAccountView, m *merged, producer int)
 	v.Filtered.Union(&w.Filtered)
 	v.Again.Union(&w.Again)
 	v.Owed.Union(&w.Owed)
+	v.Strays.Union(&w.Strays)
 	v.Dead.Union(&w.Dead)
 }
 
@@ -310,7 +330,11 @@ func (v *LedgerAccountView) seenTwice(w *LedgerAccountView, sequence int64, m *m
 	} else {
 		w.Owed.Remove(sequence)
 	}
-	if v.Again.Remove(sequence) || w.Again.Remove(sequence) {
+	stray := v.Strays.Has(sequence) || w.Strays.Has(sequence)
+	if stray && (v.Again.Remove(sequence) || w.Again.Remove(sequence)) {
+		if !v.Strays.Remove(sequence) {
+			w.Strays.Remove(sequence)
+		}
 		v.Retried++
 		return
 	}

@@ -3,6 +3,7 @@ package results
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -57,6 +58,7 @@ type LedgerView struct {
 	Queues   []*LedgerQueue
 
 	Replayed, Redelivered, Duplicated int64 // found by merging
+	Explained                         int64 // of its accounts' Deferred: what merging found the cause of
 }
 
 // Name returns the group, and the member of one that broadcasts: "fanout/2".
@@ -92,6 +94,11 @@ type LedgerWindow struct {
 	Lo, Hi int64
 	Until  int64 // Unix nanoseconds until which Hi grows; 0: it does not
 	Came   SequenceSet
+	// Before are the offsets behind Lo that had been delivered at the event: kept
+	// where other generators have consumers too, to tell what they got later.
+	Before SequenceSet
+
+	blocked SequenceSet // while merging: both had been delivered before the event
 }
 
 // LedgerRewind is a rewind of one queue to From: what had been delivered of
@@ -102,6 +109,8 @@ type LedgerRewind struct {
 	Pending  bool        // From is not known yet
 	Again    SequenceSet // delivered once more
 	Fresh    SequenceSet // delivered for the first time since, also behind To
+
+	blocked SequenceSet // while merging: both had been delivered before
 }
 
 // LedgerAccount is the ledger of one producer instance. A number is in at most
@@ -109,9 +118,11 @@ type LedgerRewind struct {
 type LedgerAccount struct {
 	sync.Mutex
 	Number int64
-	Own    bool  // its messages were sent here, so that Next is known
-	Next   int64 // one past the last sequence number sent
-	Sent   int64
+	Own    bool // its messages were sent here, so that Next is known
+	// Next is one past the last sequence number sent. Gaps are the numbers below
+	// that were not sent. Next alone is not under the lock.
+	Next atomic.Int64
+	Gaps int64
 
 	Acked, Failed, Unknown, RolledBack SequenceSet
 
@@ -131,10 +142,35 @@ type LedgerAccountView struct {
 	Filtered SequenceSet // of Seen: not to be received, by an expression
 	Again    SequenceSet // the handler failed them, and the retry may come
 	Owed     SequenceSet // of those: nothing came since
+	Strays   SequenceSet // came first as a retry: other generators' members had failed them
 	Dead     SequenceSet // found in the dead letter queue
 
 	Expected, Received, Duplicated, OutOfOrder, Retried int64
+	// Deferred are second deliveries from a place that is new here, where other
+	// generators have consumers too: only they may know the cause. Without it, they
+	// are duplicates.
+	Deferred int64
 }
+
+// Send notes that the n messages from sequence on are about to be sent. It
+// takes the lock only when they do not follow the one before.
+func (a *LedgerAccount) Send(sequence, n int64) {
+	if a.Next.CompareAndSwap(sequence, sequence+n) {
+		return
+	}
+	a.Lock()
+	defer a.Unlock()
+	for {
+		next := a.Next.Load()
+		if a.Next.CompareAndSwap(next, max(next, sequence+n)) {
+			a.Gaps += max(next, sequence+n) - next - n
+			return
+		}
+	}
+}
+
+// Sent returns how many messages were sent.
+func (a *LedgerAccount) Sent() int64 { return a.Next.Load() - a.Gaps }
 
 // Note names a violation while there is room.
 func (s *LedgerState) Note(v Violation) {

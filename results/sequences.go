@@ -37,6 +37,7 @@ type SequenceSet struct {
 	pieces []piece
 	n      int64
 	cache  [8]cached // bitmaps of late, by page
+	full   piece     // a full stretch that was looked at; it may have grown since
 	spare  []*bitmap
 	// bitmaps counts them, sweepAt is the count at which those that nobody
 	// touched since the last time are looked at.
@@ -106,8 +107,15 @@ func (s *SequenceSet) Has(i int64) bool {
 	if c := &s.cache[page&7]; c.bits != nil && c.page == page {
 		return c.bits.words[i&(pageSize-1)>>6]&(1<<(i&63)) != 0
 	}
+	return s.full.from <= page && page < s.full.to || s.hasSlow(page, uint16(i&(pageSize-1)))
+}
+
+func (s *SequenceSet) hasSlow(page int64, i uint16) bool {
 	j, ok := s.find(page)
-	return ok && s.pieces[j].has(uint16(i&(pageSize-1)))
+	if ok && s.pieces[j].kind == isFull {
+		s.full = s.pieces[j]
+	}
+	return ok && s.pieces[j].has(i)
 }
 
 func (p *piece) has(i uint16) bool {
@@ -327,6 +335,7 @@ func (s *SequenceSet) Remove(i int64) bool {
 		return false
 	}
 	s.n--
+	s.full = piece{}
 	page, at := i>>pageShift, uint16(i&(pageSize-1))
 	j, _ := s.find(page)
 	switch p := &s.pieces[j]; p.kind {

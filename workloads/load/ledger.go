@@ -81,6 +81,7 @@ type ledgerGroup struct {
 type ledger struct {
 	run      uint64
 	ordered  bool
+	alone    bool // no other generator has part of the load
 	groups   []ledgerGroup
 	byGroup  [][]int // views of each group
 	views    []*view
@@ -106,6 +107,7 @@ type view struct {
 	// written under ledger.events and LedgerView's lock
 	event     int64 // of those that were told
 	unsettled int64 // Unix nanoseconds until which queues may still change hands
+	rewinding int64 // the event that is a rewind of which nobody knows yet where to; 0: none
 }
 
 // account is the ledger of one producer instance.
@@ -127,7 +129,7 @@ type accountView struct {
 
 // newLedger makes the ledger of a run.
 func newLedger(c ledgerConfig) *ledger {
-	l := &ledger{run: c.Run, ordered: c.Ordered, groups: c.Groups, state: &results.LedgerState{Run: c.Run}}
+	l := &ledger{run: c.Run, alone: true, ordered: c.Ordered, groups: c.Groups, state: &results.LedgerState{Run: c.Run}}
 	l.brokers.Store(new([]string))
 	for i := range c.Groups {
 		l.addViews(&c.Groups[i])
@@ -161,12 +163,13 @@ func (l *ledger) addViews(g *ledgerGroup) {
 }
 
 func (l *ledger) addAccount(number int, p *ledgerProducer, c ledgerConfig) {
+	l.alone = l.alone && !p.Remote
 	n := len(c.Producers)
 	a := &account{
 		remote: p.Remote,
 		LedgerAccount: results.LedgerAccount{
 			Number: int64(number), Own: !p.Remote,
-			Places: results.NewPlaces(min(4096, max(64, latePlaces/n)), max(1024, maxPlaces/n)),
+			Places: results.NewPlaces(max(64, latePlaces/n), max(1024, maxPlaces/n)),
 		},
 	}
 	for g, views := range l.byGroup {
@@ -200,6 +203,8 @@ func (v *view) wants(tag string, properties []driver.Property) bool {
 // life returns how many messages of a key the view receives; 0 when nobody knows.
 func (v *view) life(p *ledgerProducer) int {
 	switch {
+	case p.Life == 1:
+		return 1
 	case v.Open || v.match != nil:
 		return 0
 	case v.filter == nil:
@@ -218,13 +223,12 @@ func (v *view) life(p *ledgerProducer) int {
 func (l *ledger) send(m *driver.Message) {
 	a := l.accounts[m.Producer]
 	n := int64(m.Messages())
-	a.Lock()
-	defer a.Unlock()
-	a.Sent += n
-	a.Next = max(a.Next, m.Sequence+n)
+	a.Send(m.Sequence, n)
 	if !a.filtered {
 		return
 	}
+	a.Lock()
+	defer a.Unlock()
 	for k := range a.views {
 		for i := range n {
 			if !a.wants(k, m, i) {

@@ -51,7 +51,7 @@ const (
 // mark is the highest offset that had been received at a time.
 type mark struct{ at, highest int64 }
 
-// first notes a first delivery from the queue.
+// first notes a first delivery from the queue: of a message, or of a place.
 func (q *queueLedger) first(offset int64) {
 	if offset < 0 {
 		return
@@ -72,7 +72,7 @@ func (q *queueLedger) first(offset int64) {
 }
 
 // open begins a window behind lo, that grows until a time (Unix nanoseconds).
-func (q *queueLedger) open(event, lo, until int64) {
+func (q *queueLedger) open(event, lo, until int64, alone bool) {
 	n := len(q.Windows)
 	if n > 0 && q.Windows[n-1].Event == event {
 		return // the queue came up in the midst of the event
@@ -80,7 +80,13 @@ func (q *queueLedger) open(event, lo, until int64) {
 	if n == maxWindows {
 		q.Windows = append(q.Windows[:0], q.Windows[1:]...)
 	}
-	q.Windows = append(q.Windows, results.LedgerWindow{Event: event, Lo: lo, Hi: q.Highest, Until: until})
+	w := results.LedgerWindow{Event: event, Lo: lo, Hi: q.Highest, Until: until}
+	if !alone {
+		for from, to := range q.Got.RangesFrom(lo + 1) {
+			w.Before.AddRange(from, to)
+		}
+	}
+	q.Windows = append(q.Windows, w)
 	q.count()
 }
 
@@ -166,20 +172,23 @@ func (l *ledger) tick(now time.Time) {
 func (l *ledger) unsettled(group int, now time.Time) {
 	l.events.Lock()
 	defer l.events.Unlock()
-	l.event(group, now, now.Add(settleAhead).UnixNano())
+	l.event(group, now, now.Add(settleAhead).UnixNano(), false)
 	l.each(group, func(v *view, q *queueLedger) {
-		q.open(v.event, q.perhapsCommitted(now.UnixNano()), now.Add(settleAhead).UnixNano())
+		q.open(v.event, q.perhapsCommitted(now.UnixNano()), now.Add(settleAhead).UnixNano(), l.alone)
 	})
 }
 
 // event numbers an event. Queues that are first read until then have its window too.
-func (l *ledger) event(group int, now time.Time, until int64) {
+func (l *ledger) event(group int, now time.Time, until int64, rewinding bool) {
 	l.now.Store(max(l.now.Load(), now.UnixNano()))
 	for _, i := range l.byGroup[group] {
 		v := l.views[i]
 		v.Lock()
 		v.event++
 		v.unsettled = until
+		if rewinding {
+			v.rewinding = v.event
+		}
 		v.Unlock()
 	}
 }

@@ -20,7 +20,7 @@ func (l *ledger) counts() (results.Ledger, ledgerState) {
 	var st ledgerState
 	for _, a := range l.accounts {
 		a.Lock()
-		out.Sent += a.Sent
+		out.Sent += a.Sent()
 		out.Acked += a.Acked.Len()
 		out.Failed += a.Failed.Len()
 		out.Unknown += a.Unknown.Len()
@@ -33,7 +33,7 @@ func (l *ledger) counts() (results.Ledger, ledgerState) {
 		for k := range a.Views {
 			v := &a.Views[k]
 			out.Received += v.Received
-			out.Duplicated += v.Duplicated
+			out.Duplicated += v.Duplicated + v.Deferred
 			out.OutOfOrder += v.OutOfOrder
 			out.Retried += v.Retried
 			out.Dead += v.Dead.Len()

@@ -66,7 +66,10 @@ func (l *ledger) addQueue(v *view, broker, number int32, retry bool, at int) *qu
 			Broker: (*l.brokers.Load())[broker], Queue: int64(number), Retry: retry, Highest: -1,
 		}}
 		if v.unsettled > l.now.Load() {
-			q.open(v.event, -1, v.unsettled)
+			q.open(v.event, -1, v.unsettled, l.alone)
+		}
+		if v.rewinding > 0 && !retry {
+			q.Rewinds = []results.LedgerRewind{{Event: v.rewinding, Pending: true}}
 		}
 		queues[at] = q
 		v.Queues = append(v.Queues, &q.LedgerQueue)
@@ -113,7 +116,7 @@ func (l *ledger) deliver(view int, r *driver.Received, id Identity, corrupt bool
 func (l *ledger) account(a *account, v *view, q *queueLedger, id Identity, r *driver.Received, corrupt bool) delivery {
 	k, seq := a.at[v.index], id.Sequence
 	switch {
-	case k < 0 || seq < 0 || !a.remote && seq >= a.Next: // never sent, or to another topic
+	case k < 0 || seq < 0 || !a.remote && seq >= a.Next.Load(): // never sent, or to another topic
 		l.stray(kindForeign, v, id, r)
 		return deliveryForeign
 	case a.views[k].match != nil && a.Views[k].Filtered.Has(seq):
@@ -128,11 +131,12 @@ func (l *ledger) account(a *account, v *view, q *queueLedger, id Identity, r *dr
 	if q != nil && r.Offset >= 0 {
 		before = !q.Got.Add(r.Offset)
 	}
-	if !a.Views[k].Seen.Add(seq) {
-		return l.again(a, k, q, id, r, before)
-	}
-	if q != nil {
+	first := a.Views[k].Seen.Add(seq)
+	if q != nil && (first || !before) {
 		q.first(r.Offset)
+	}
+	if !first {
+		return l.again(a, k, q, id, r, before)
 	}
 	l.first(a, k, id, r)
 	return deliveryFirst
@@ -142,6 +146,9 @@ func (l *ledger) account(a *account, v *view, q *queueLedger, id Identity, r *dr
 func (l *ledger) first(a *account, k int, id Identity, r *driver.Received) {
 	v := &a.Views[k]
 	v.Received++
+	if !l.alone && (r.Retry || r.Attempt > 0) {
+		v.Strays.Add(id.Sequence)
+	}
 	if a.Acked.Has(id.Sequence) {
 		if !a.views[k].Open {
 			a.outstanding--
@@ -179,7 +186,7 @@ func (l *ledger) notAcked(a *account, k int, id Identity, r *driver.Received) {
 // forget drops the place of a message that every view has received.
 func (a *account) forget(seq int64) {
 	for k := range a.Views {
-		if !a.views[k].Open && !a.Views[k].Seen.Has(seq) {
+		if len(a.Views) > 1 && !a.views[k].Open && !a.Views[k].Seen.Has(seq) {
 			return
 		}
 	}
@@ -193,7 +200,12 @@ func (l *ledger) again(a *account, k int, q *queueLedger, id Identity, r *driver
 	if v.Owed.Remove(id.Sequence) && !v.Dead.Has(id.Sequence) {
 		a.owed--
 	}
-	if v.Again.Has(id.Sequence) && (!before || r.Retry || r.Attempt > 0) {
+	retry := r.Retry || r.Attempt > 0
+	switch {
+	case !before && !retry && !l.alone && q != nil:
+		v.Deferred++
+		return deliveryDuplicated
+	case v.Again.Has(id.Sequence) && (!before || retry):
 		return retriedOf(v, id.Sequence)
 	}
 	if before {

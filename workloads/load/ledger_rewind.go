@@ -14,13 +14,14 @@ func (l *ledger) rewinding(group int, now time.Time) {
 	l.events.Lock()
 	defer l.events.Unlock()
 	until := now.Add(rewindAhead).UnixNano()
-	l.event(group, now, until)
+	l.event(group, now, until, true)
 	l.each(group, func(v *view, q *queueLedger) {
-		q.open(v.event, q.Highest, until)
-		if q.Retry {
-			return // stays where it is
+		q.open(v.event, q.Highest, until, l.alone)
+		n := len(q.Rewinds)
+		if q.Retry || n > 0 && q.Rewinds[n-1].Event == v.event {
+			return // stays where it is; or came up in the midst of it
 		}
-		if len(q.Rewinds) == maxRewinds {
+		if n == maxRewinds {
 			q.NotReplayed += q.NotReplayedBy(0, true, nil)
 			q.Rewinds = append(q.Rewinds[:0], q.Rewinds[1:]...)
 		}
@@ -33,10 +34,13 @@ func (l *ledger) rewinding(group int, now time.Time) {
 // on is to come again; what a place further ahead leaves out is not expected any
 // more. A queue that is not in set stayed where it was.
 func (l *ledger) rewound(group int, set map[driver.Queue]int64, was map[driver.Queue]driver.Position) {
-	for at := range set { // those that nothing was received from: what is skipped of them counts as well
-		for _, i := range l.byGroup[group] {
+	l.events.Lock()
+	defer l.events.Unlock()
+	for _, i := range l.byGroup[group] {
+		for at := range set { // those that nothing was received from: what is skipped of them counts as well
 			l.queueOf(l.views[i], l.broker(at.Broker), at.ID, false)
 		}
+		l.views[i].rewindEnds()
 	}
 	l.each(group, func(_ *view, q *queueLedger) {
 		if q.Retry {
@@ -45,19 +49,25 @@ func (l *ledger) rewound(group int, set map[driver.Queue]int64, was map[driver.Q
 		at := driver.Queue{Broker: q.Broker, ID: int32(q.Queue)}
 		to, ok := set[at]
 		if !ok {
-			to = q.Highest + 1
+			q.rewound(q.Highest + 1)
+			return
 		}
 		q.rewound(to)
-		from := q.Highest + 1
+		from := to // where it stood; of a queue that others read only the broker knows
 		if p, known := was[at]; known && p.Committed >= 0 {
-			from = min(from, p.Committed)
+			from = p.Committed
+		} else if l.alone {
+			from = q.Highest + 1
 		}
-		if ok && from < to {
-			q.Skipped.AddRange(from, to)
-		} else if ok {
-			q.unskip(to)
-		}
+		q.unskip(to)
+		q.Skipped.AddRange(from, to)
 	})
+}
+
+func (v *view) rewindEnds() {
+	v.Lock()
+	defer v.Unlock()
+	v.rewinding = 0
 }
 
 // rewound decides the rewind that is pending: what came again from before the
@@ -72,9 +82,6 @@ func (q *queueLedger) rewound(to int64) {
 	causeless := r.Again.CountBetween(0, to)
 	q.Duplicated += causeless
 	q.Replayed += r.Again.Len() - causeless
-	if r.From >= r.To {
-		q.Rewinds = q.Rewinds[:n-1]
-	}
 }
 
 // unskip expects again what an earlier rewind had left out: from offset on.

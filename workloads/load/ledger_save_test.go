@@ -2,6 +2,7 @@ package load
 
 import (
 	"os"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -17,4 +18,12 @@ func saved(t testing.TB, l *ledger, path string) int64 {
 		t.Fatal(err)
 	}
 	return info.Size()
+}
+
+// heapInUse returns what is in use after a collection.
+func heapInUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
