@@ -93,7 +93,7 @@ func newEngine(cfg Config) (*engine, error) {
 	e.planned = make([]atomic.Int64, len(e.phases))
 	streams := len(cfg.Plan.Producers) + len(cfg.Plan.Consumers)
 	e.totals = newFigures(len(e.phases), streams)
-	e.rec = newRecorder(2*runtime.NumCPU(), len(e.phases), len(cfg.Plan.Producers), streams)
+	e.rec = newRecorder(4*runtime.NumCPU(), len(e.phases), len(cfg.Plan.Producers), streams)
 	e.ledger = newLedger(e.runID, producerTopics(cfg.Plan), consumerGroups(cfg.Plan), asksForOrder(cfg.Plan))
 	return e, nil
 }
