@@ -2,12 +2,14 @@ package load
 
 import (
 	"math/rand/v2"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"rmqbench/results"
 	"rmqbench/workloads/driver"
@@ -115,6 +117,17 @@ func TestKindsOfRemarks(t *testing.T) {
 			t.Errorf("kind of %q is %q, want %q", remark, got, want)
 		}
 	}
+}
+
+func TestKindOfAnything(t *testing.T) {
+	t.Parallel()
+	form := regexp.MustCompile(`\[[A-Z0-9_]+\]`)
+	rapid.Check(t, func(t *rapid.T) {
+		remark := rapid.StringOf(rapid.RuneFrom([]rune("[]AZ_0 é"))).Draw(t, "remark")
+		if got, want := kindOf(remark), form.FindString(remark); got != want {
+			t.Fatalf("kind of %q is %q, want %q", remark, got, want)
+		}
+	})
 }
 
 // TestRefusals: kinds are told apart, with when they came and one remark each,
@@ -228,6 +241,55 @@ func TestPointsTellRefusals(t *testing.T) {
 	run(t, cfg, tg, func(r *results.Run) {
 		if n := operation(t, r, "rush", results.OpSend).Errors["SERVICE_NOT_AVAILABLE"]; n == 0 || n != told {
 			t.Errorf("%d refused, %d on the timeline", n, told)
+		}
+	})
+}
+
+// TestRefusalsAreTold: who asks is told of each interval's refusals, once.
+func TestRefusalsAreTold(t *testing.T) {
+	t.Parallel()
+	e, err := newEngine(configOf(newTarget(), simplePlan(1, time.Second)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.start, e.usage = time.Now(), newUsage(nil)
+	c, told := newCollector(e), map[string]int64{}
+	c.refused = func(kind refusal, r refused) { told[kind.String()+" "+r.remark] += r.count }
+	for i := range 5 {
+		e.rec.lane(i, 0).done(&driver.Message{}, &driver.Result{Outcome: driver.Busy, Code: 2, Remark: "[REJECTREQUEST]no"}, 0, time.Now())
+		c.gather(time.Duration(i+1)*time.Second, false)
+		c.flush(time.Duration(i+1) * time.Second)
+	}
+	if diff := cmp.Diff(map[string]int64{"2 [REJECTREQUEST] [REJECTREQUEST]no": 5}, told); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestSoakStaysFlat: an hour of load leaves no more behind than ten minutes
+// did.
+func TestSoakStaysFlat(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	tg := newTarget()
+	cfg := configOf(tg, simplePlan(50, time.Hour))
+	var early, late uint64
+	cfg.Progress = func(s Snapshot) {
+		for at, heap := range map[time.Duration]*uint64{10 * time.Minute: &early, 59 * time.Minute: &late} {
+			if s.Elapsed >= at && *heap == 0 {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				*heap = m.HeapAlloc
+			}
+		}
+	}
+	run(t, cfg, tg, func(r *results.Run) {
+		if n := operation(t, r, "rush", results.OpSend).Count; n != 180_000 {
+			t.Errorf("%d messages", n)
+		}
+		if early == 0 || late > early+256<<10 {
+			t.Errorf("%d KiB after ten minutes, %d KiB after an hour", early>>10, late>>10)
 		}
 	})
 }

@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"rmqbench/workloads"
 	"rmqbench/workloads/driver"
@@ -37,15 +40,21 @@ func everything() workloads.Producer {
 
 func TestMessagesArePure(t *testing.T) {
 	t.Parallel()
-	p := everything()
+	for _, p := range []workloads.Producer{everything(), lively()} {
+		messagesArePure(t, p)
+	}
+}
+
+func messagesArePure(t *testing.T, p workloads.Producer) {
 	one, other := generatorOf(p, 1), generatorOf(p, 1)
-	var m, n driver.Message
+	at := time.Unix(1_800_000_000, 0)
+	m, n := driver.Message{Intended: at}, driver.Message{Intended: at}
 	for i := range int64(500) {
 		one.Fill(&m, i, 1)
 		other.Fill(&n, 499-i, 1)
 		other.Fill(&n, i, 1) // the order in which messages are made does not matter
-		if !bytes.Equal(m.Body, n.Body) || m.Key != n.Key || m.Tag != n.Tag {
-			t.Fatalf("message %d differs", i)
+		if diff := cmp.Diff(m, n); diff != "" {
+			t.Fatalf("message %d differs: %s", i, diff)
 		}
 	}
 	generatorOf(p, 2).Fill(&n, 499, 1)
