@@ -203,6 +203,9 @@ func (c *collector) snapshot(p results.Point, t *tally) Snapshot {
 		Elapsed: at, Duration: c.e.phases[len(c.e.phases)-1].To, Draining: ph.Drain, Point: p, Outcomes: map[string]int64{},
 	}
 	for _, total := range c.e.totals.by {
+		if !total.used {
+			continue
+		}
 		for name, n := range total.failures() {
 			s.Outcomes[name] += n
 		}

@@ -128,7 +128,7 @@ func newEngine(cfg Config) (*engine, error) {
 	}
 	streams := len(cfg.Plan.Producers) + len(cfg.Plan.Consumers)
 	e.totals = newFigures(len(e.phases), streams)
-	e.rec = newRecorder(2*runtime.NumCPU(), len(e.phases), len(cfg.Plan.Producers), streams)
+	e.rec = newRecorder(4*runtime.NumCPU(), len(e.phases), len(cfg.Plan.Producers), streams)
 	e.ledger = newLedger(ledgerConfig{
 		Run: e.runID, Producers: e.ledgerProducers(), Groups: consumerGroups(cfg.Plan), Ordered: asksForOrder(cfg.Plan),
 	})

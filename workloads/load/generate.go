@@ -161,7 +161,8 @@ func (g *Generator) properties(it *driver.Item, b []byte, index int64) []byte {
 	it.Properties = it.Properties[:0]
 	s := g.fates.at(uint64(index)).at(0)
 	for i := range g.traits {
-		t, value := &g.traits[i], ""
+		t := &g.traits[i]
+		var value string
 		if k := t.which.pick(&s); k >= 0 {
 			value = t.values[k]
 		} else {

@@ -133,7 +133,8 @@ const rare = 12
 // messages index n·number, as arrivals have. Those numbers lie behind all that the
 // schedule can reach, so that neither depends on how fast the target answered;
 // the gap between is small. FirstClosed is a multiple of the group's Count: a
-// sender of producer p that counts p, p+Count, p+2·Count … sends what is p's.
+// sender of producer p that counts p, p+Count, p+2·Count … sends what is p's, and
+// one of several generators takes every n-th of those.
 func FirstClosed(plan *workloads.Plan, g int) int64 {
 	batch := float64(batchOf(plan, g))
 	most := 0.

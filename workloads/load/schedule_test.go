@@ -182,9 +182,9 @@ func TestConstantTimesAgainstIntegration(t *testing.T) {
 // bursts are high for the first part of every period.
 func bursts(length, period, part time.Duration, low, high float64) (points []workloads.RatePoint) {
 	for at := time.Duration(0); at < length; at += period {
-		for _, p := range []workloads.RatePoint{{At: at, PerSecond: high}, {At: at + part, PerSecond: high}, {At: at + part, PerSecond: low}, {At: at + period, PerSecond: low}} {
-			points = append(points, p)
-		}
+		points = append(points, []workloads.RatePoint{
+			{At: at, PerSecond: high}, {At: at + part, PerSecond: high}, {At: at + part, PerSecond: low}, {At: at + period, PerSecond: low},
+		}...)
 	}
 	return points
 }

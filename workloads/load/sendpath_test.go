@@ -16,6 +16,7 @@ import (
 
 	"rmqbench/refbroker/protocol"
 	"rmqbench/refbroker/remoting"
+	"rmqbench/results"
 	"rmqbench/workloads"
 	"rmqbench/workloads/driver"
 	"rmqbench/workloads/driver/wire"
@@ -31,7 +32,7 @@ const (
 // its own, so that what the sender allocates can be told.
 func TestServe(t *testing.T) {
 	if os.Getenv(serveEnv) == "" {
-		t.Skip("for BenchmarkSendPath")
+		t.Skip("a process of BenchmarkSendPath")
 	}
 	s := remoting.NewServer(remoting.ServerOptions{})
 	var addr string
@@ -61,7 +62,7 @@ func TestServe(t *testing.T) {
 }
 
 // serveAnswers starts the server and returns its address.
-func serveAnswers(b *testing.B) string {
+func serveAnswers(b testing.TB) string {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestServe$")
 	cmd.Env = append(os.Environ(), serveEnv+"=1")
 	hold, err := cmd.StdinPipe()
@@ -83,7 +84,7 @@ func serveAnswers(b *testing.B) string {
 	return strings.TrimSpace(strings.TrimPrefix(line, serving))
 }
 
-func wireDriver(b *testing.B, addr string) driver.Driver {
+func wireDriver(b testing.TB, addr string) driver.Driver {
 	d, err := wire.New(wire.Options{NameServers: []string{addr}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
@@ -157,22 +158,43 @@ func BenchmarkSendPath(b *testing.B) {
 	}
 }
 
-func sendShare(b *testing.B, d driver.Driver, limit, share float64) {
+// sendAt runs a plan over the driver and returns what a message allocated in
+// this process, setting up included.
+func sendAt(tb testing.TB, d driver.Driver, rate float64, length time.Duration) (r *results.Run, allocs, bytes float64) {
 	tg := newTarget()
-	cfg := configOf(tg, sendPlan(limit*share, 8, 3*time.Second))
+	cfg := configOf(tg, sendPlan(rate, 8, length))
 	cfg.Driver, cfg.Clock = d, nil
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	r, err := Run(b.Context(), cfg)
+	r, err := Run(tb.Context(), cfg)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	runtime.ReadMemStats(&after)
+	n := float64(r.Phases[0].Operations[0].Count)
+	return r, float64(after.Mallocs-before.Mallocs) / n, float64(after.TotalAlloc-before.TotalAlloc) / n
+}
+
+// TestSendPathAllocations: with the wire driver a message costs at most two
+// allocations, everything included.
+func TestSendPathAllocations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a second")
+	}
+	r, allocs, _ := sendAt(t, wireDriver(t, serveAnswers(t)), 20_000, time.Second)
+	if n := r.Phases[0].Operations[0].Count; n < 19_000 || allocs > 2 {
+		t.Errorf("%.2f allocations for each of %d messages", allocs, n)
+	}
+}
+
+func sendShare(b *testing.B, d driver.Driver, limit, share float64) {
+	r, allocs, bytes := sendAt(b, d, limit*share, 3*time.Second)
 	send, late := r.Phases[0].Operations[0], r.Generator.Lateness
 	b.ReportMetric(limit, "limit/s")
 	b.ReportMetric(send.Rate/limit, "offered")
 	b.ReportMetric(float64(send.Count-send.Planned), "missing")
-	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(send.Count), "allocs/msg")
+	b.ReportMetric(allocs, "allocs/msg")
+	b.ReportMetric(bytes, "B/msg")
 	b.ReportMetric(float64(*late.P50), "p50-late-µs")
 	b.ReportMetric(float64(*late.P999), "p99.9-late-µs")
 	b.ReportMetric(float64(send.Latency.Max), "max-µs")

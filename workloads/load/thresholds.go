@@ -48,6 +48,8 @@ func (e *engine) figure(t workloads.Threshold, l *results.Ledger) (value float64
 	planned, span := e.extent(t.Phase)
 	if t.Op == results.OpReceive || t.Op == results.OpDelivery {
 		planned = judged.expected
+	} else if t.Group != "" {
+		planned = completed(t.Op, judged)
 	}
 	return opFigure(t.Op, t.Metric, judged, planned, span)
 }

@@ -27,6 +27,10 @@ type window struct {
 	when   time.Duration // end of the worst stretch
 }
 
+// shortestWindow bounds how often the shards are emptied; shorter windows are
+// as long as that.
+const shortestWindow = 10 * time.Millisecond
+
 // newWindows makes the windows of the plan's thresholds, nil where a threshold
 // has none.
 func (e *engine) newWindows() []*window {
@@ -42,6 +46,7 @@ func (e *engine) newWindows() []*window {
 }
 
 func (e *engine) newWindow(t workloads.Threshold) *window {
+	t.Window = max(t.Window, shortestWindow)
 	w := &window{Threshold: t, stream: e.streamOf(t.Op, t.Group), phases: make([]bool, len(e.phases)), from: -1}
 	for i := range e.phases {
 		p := &e.phases[i]
