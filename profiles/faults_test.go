@@ -85,6 +85,24 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// A node that does not end in time is killed, and comes back all the same.
+func TestRestartOfStubborn(t *testing.T) {
+	t.Parallel()
+	c, err := start(t, "stubborn", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.(*cluster).restartGrace = 50 * time.Millisecond
+	before := node(c, "broker-a").PID
+	err = c.Restart(t.Context(), "broker-a", 0)
+	if want := "restarting broker-a: it did not end within 50ms of SIGTERM and was killed"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %q", err, want)
+	}
+	if after := node(c, "broker-a").PID; after == before || !running(after) {
+		t.Errorf("process %d follows %d", after, before)
+	}
+}
+
 // While a node is down it has no process, so that nobody measures a stranger.
 func TestDownHasNoProcess(t *testing.T) {
 	t.Parallel()
