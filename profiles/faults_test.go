@@ -165,6 +165,20 @@ func TestFreeze(t *testing.T) {
 	checkGone(t, c)
 }
 
+// restartAndFreeze leaves a target with a name server that was started again and
+// a broker that stands still.
+func restartAndFreeze(c Cluster) error {
+	ctx := context.Background()
+	if err := errors.Join(c.Restart(ctx, "namesrv", 0), c.Restart(ctx, "broker-a", 0)); err != nil {
+		return err
+	}
+	pid := node(c, "broker-a").PID
+	go func() { _ = c.Freeze(ctx, "broker-a", time.Hour) }()
+	for state(pid) != "T" {
+	}
+	return nil
+}
+
 // A stop ends whatever fault is under way, and nothing is started behind its back.
 func TestStopDuringFault(t *testing.T) {
 	t.Parallel()
