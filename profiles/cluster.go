@@ -43,6 +43,8 @@ type cluster struct {
 	stopping chan struct{}
 	stop     sync.Once
 
+	restartGrace time.Duration // constant; shorter in tests
+
 	// mu guards what follows, and each seat's process. Whoever begins a process or
 	// waits for one holds it while it looks whether the target is being stopped.
 	mu       sync.Mutex
@@ -70,7 +72,7 @@ func launch(ctx context.Context, p *Profile, opt Options) (Cluster, error) {
 		return nil, err
 	}
 	c := &cluster{
-		profile: p, run: run, spawn: newSpawner(), written: run.settings(),
+		profile: p, run: run, spawn: newSpawner(), written: run.settings(), restartGrace: restartGrace,
 		exits: make(chan Exit, len(p.Nodes)), stopping: make(chan struct{}),
 	}
 	if err = c.folders(opt); err == nil {
@@ -271,8 +273,10 @@ func (c *cluster) watch(p *process) {
 	if c.stopped() || p.asked.Load() {
 		return
 	}
-	// There is room for every node: one that died so is not started again.
-	c.exits <- Exit{Node: p.node, At: time.Now(), Err: p.death(), Last: p.log.tail()}
+	select {
+	case c.exits <- Exit{Node: p.node, At: time.Now(), Err: p.death(), Last: p.log.tail()}: // there is room for each node once
+	case <-c.stopping:
+	}
 }
 
 // stopped reports whether the target is being stopped, or has been.

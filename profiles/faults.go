@@ -39,11 +39,14 @@ func (c *cluster) take(node string) (s *seat, release func(), err error) {
 	return nil, nil, fmt.Errorf("there is no such node; this target has %s", strings.Join(names, ", "))
 }
 
+// restartGrace is how long an orderly stop may take. It is longer than that of
+// Stop: a broker under load has much to write out, and that is what is measured.
+const restartGrace = time.Minute
+
 func (c *cluster) Restart(ctx context.Context, node string, down time.Duration) error {
-	_, grace := c.run.bounds()
 	err := c.bounce(ctx, node, down, func(p *process) error {
-		if !p.stop(context.WithoutCancel(ctx), grace) && !c.stopped() {
-			return fmt.Errorf("it did not end within %s of SIGTERM and was killed", grace)
+		if !p.stop(context.WithoutCancel(ctx), c.restartGrace) && !c.stopped() {
+			return fmt.Errorf("it did not end within %s of SIGTERM and was killed", c.restartGrace)
 		}
 		return nil
 	})

@@ -85,6 +85,24 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// A node that does not end in time is killed, and comes back all the same.
+func TestRestartOfStubborn(t *testing.T) {
+	t.Parallel()
+	c, err := start(t, "stubborn", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.(*cluster).restartGrace = 50 * time.Millisecond
+	before := node(c, "broker-a").PID
+	err = c.Restart(t.Context(), "broker-a", 0)
+	if want := "restarting broker-a: it did not end within 50ms of SIGTERM and was killed"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %q", err, want)
+	}
+	if after := node(c, "broker-a").PID; after == before || !running(after) {
+		t.Errorf("process %d follows %d", after, before)
+	}
+}
+
 // While a node is down it has no process, so that nobody measures a stranger.
 func TestDownHasNoProcess(t *testing.T) {
 	t.Parallel()
@@ -145,6 +163,20 @@ func TestFreeze(t *testing.T) {
 		t.Error(err)
 	}
 	checkGone(t, c)
+}
+
+// restartAndFreeze leaves a target with a name server that was started again and
+// a broker that stands still.
+func restartAndFreeze(c Cluster) error {
+	ctx := context.Background()
+	if err := errors.Join(c.Restart(ctx, "namesrv", 0), c.Restart(ctx, "broker-a", 0)); err != nil {
+		return err
+	}
+	pid := node(c, "broker-a").PID
+	go func() { _ = c.Freeze(ctx, "broker-a", time.Hour) }()
+	for state(pid) != "T" {
+	}
+	return nil
 }
 
 // A stop ends whatever fault is under way, and nothing is started behind its back.

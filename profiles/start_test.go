@@ -29,7 +29,9 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "parent":
-		playParent()
+		playParent(func(Cluster) error { return nil })
+	case "faultyparent":
+		playParent(restartAndFreeze)
 	default:
 		os.Exit(playNode(os.Getenv(playEnv), os.Args[1:]))
 	}
@@ -87,10 +89,14 @@ func readProperties(file string) map[string]string {
 	return all
 }
 
-// playParent starts a target, says which processes it has, and waits to be killed.
-func playParent() {
+// playParent starts a target, does something to it, says which processes it
+// has, and waits to be killed.
+func playParent(do func(Cluster) error) {
 	p, _ := Load("go-single")
 	c, err := p.Start(context.Background(), Options{Command: []string{os.Args[0]}, Env: []string{playEnv + "=node"}})
+	if err == nil {
+		err = do(c)
+	}
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -324,11 +330,21 @@ func TestStubbornNodeIsKilled(t *testing.T) {
 	checkGone(t, c)
 }
 
-// Children end with the program that started them, also when it is killed.
+// Children end with the program that started them, also when it is killed, and
+// also those that were started again or are frozen.
 func TestParentKilled(t *testing.T) {
 	t.Parallel()
+	for _, mode := range []string{"parent", "faultyparent"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			parentKilled(t, mode)
+		})
+	}
+}
+
+func parentKilled(t *testing.T, mode string) {
 	parent := exec.Command(os.Args[0])
-	parent.Env = append(os.Environ(), playEnv+"=parent", "TMPDIR="+t.TempDir())
+	parent.Env = append(os.Environ(), playEnv+"="+mode, "TMPDIR="+t.TempDir())
 	out, err := parent.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -68,6 +68,9 @@ func (s *state) calibrate(cmd *cobra.Command, f calibrateFlags) error {
 	if err != nil {
 		return wrong(err)
 	}
+	if info, err := os.Stat(f.data); err != nil || !info.IsDir() {
+		return wrong(fmt.Errorf("--data %s is not a folder; name one on the disk that brokers use", f.data))
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return failed(fmt.Errorf("finding this program's own file: %w", err))

@@ -98,10 +98,10 @@ var explanations = []explanation{
 
 	// 14 SERVICE_NOT_AVAILABLE
 	{14, "the broker's disk is full", "disk full, slave or shut down", "the broker cannot store: its disk is full (the remark has the share in use of commit log, consume queue and index), it is a slave, or it is shutting down",
-		"-Drocketmq.broker.diskSpaceWarningLevelRatio (0.90), fileReservedTime (72 hours)", "free space on the disk, keep messages for a shorter time, or send to the master"},
+		"diskSpaceWarningLevelRatio (90 %), fileReservedTime (72 hours)", "free space on the disk, keep messages for a shorter time, or send to the master"},
 	{14, "Service not available now", "disk full, slave or shut down", "", "", ""},
 	{14, "", "", "the broker cannot store for the moment: its disk is full, it is a slave, or it is shutting down",
-		"-Drocketmq.broker.diskSpaceWarningLevelRatio (0.90), fileReservedTime (72 hours)", "free space on the disk, or send to the master"},
+		"diskSpaceWarningLevelRatio (90 %), fileReservedTime (72 hours)", "free space on the disk, or send to the master"},
 
 	// 16 NO_PERMISSION
 	{16, "sending transaction message is forbidden", "no transactions", "this broker takes no messages of transactions",
