@@ -58,6 +58,24 @@ func (s *scenario) run(ctx context.Context, name string) (*report, error) {
 	return &report{r, target.Books(), wait}, nil
 }
 
+// quietest runs s until the machine kept nobody waiting, at most so many times,
+// and returns the run in which it did so least. Figures play no part in the choice.
+func (s *scenario) quietest(ctx context.Context, name string, tries int) (best *report, err error) {
+	for range tries {
+		r, err := s.run(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if best == nil || r.wait < best.wait {
+			best = r
+		}
+		if best.wait == 0 {
+			break
+		}
+	}
+	return best, nil
+}
+
 func clients(name, addr string) (driver.Driver, driver.Admin, error) {
 	d, err := newDriver(name, addr)
 	if err != nil {
