@@ -2,14 +2,11 @@ package load
 
 import (
 	"math/rand/v2"
-	"regexp"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"rmqbench/results"
 	"rmqbench/workloads/driver"
@@ -106,66 +103,6 @@ func TestRequestsAndDelays(t *testing.T) {
 	}
 }
 
-func TestKindsOfRemarks(t *testing.T) {
-	t.Parallel()
-	for remark, want := range map[string]string{
-		"[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control for a while, period in queue: 201ms": "[TIMEOUT_CLEAN_QUEUE]",
-		"CODE: 2  DESC: [PC_SYNCHRONIZED]broker busy":                                              "[PC_SYNCHRONIZED]",
-		"[REJECTREQUEST]": "[REJECTREQUEST]", "a[b][c][D_9]": "[D_9]", "": "", "[": "", "[]": "", "[A": "", "[a]": "", "no kind": "", "x[[": "", "[[A]": "[A]",
-	} {
-		if got := kindOf(remark); got != want {
-			t.Errorf("kind of %q is %q, want %q", remark, got, want)
-		}
-	}
-}
-
-func TestKindOfAnything(t *testing.T) {
-	t.Parallel()
-	form := regexp.MustCompile(`\[[A-Z0-9_]+\]`)
-	rapid.Check(t, func(t *rapid.T) {
-		remark := rapid.StringOf(rapid.RuneFrom([]rune("[]AZ_0 é"))).Draw(t, "remark")
-		if got, want := kindOf(remark), form.FindString(remark); got != want {
-			t.Fatalf("kind of %q is %q, want %q", remark, got, want)
-		}
-	})
-}
-
-// TestRefusals: kinds are told apart, with when they came and one remark each,
-// and a broker cannot make up kinds without end.
-func TestRefusals(t *testing.T) {
-	t.Parallel()
-	r := newRecorder(2, 1, 0, 1)
-	at := func(ms int64, lane int, code int32, remark string) {
-		m := &driver.Message{Intended: time.UnixMilli(0)}
-		r.lane(lane, 0).done(m, &driver.Result{Outcome: driver.OutcomeOf(code), Code: code, Remark: remark}, 0, time.UnixMilli(ms))
-	}
-	at(5, 0, 2, "[REJECTREQUEST]later")
-	at(3, 1, 2, "[REJECTREQUEST]first")
-	at(9, 1, 2, "[REJECTREQUEST]last")
-	at(4, 0, 14, "service not available now")
-	all := collected(r, 1, 1).at(0, 0)
-	want := map[refusal]refused{
-		{2, "[REJECTREQUEST]"}: {3, time.UnixMilli(3), time.UnixMilli(9), "[REJECTREQUEST]first"},
-		{14, ""}:               {1, time.UnixMilli(4), time.UnixMilli(4), "service not available now"},
-	}
-	if diff := cmp.Diff(want, all.refusals, cmp.AllowUnexported(refused{}, refusal{})); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(map[string]int64{"SYSTEM_BUSY": 3, "SERVICE_NOT_AVAILABLE": 1}, all.failures()); diff != "" {
-		t.Errorf("failures (-want +got):\n%s", diff)
-	}
-	if s := (refusal{2, "[REJECTREQUEST]"}).String() + ", " + (refusal{14, ""}).String(); s != "2 [REJECTREQUEST], 14" {
-		t.Errorf("written as %s", s)
-	}
-	for i := range 1000 {
-		at(1, 0, 1, "[K"+strings.Repeat("A", i)+"]")
-	}
-	all = collected(r, 1, 1).at(0, 0)
-	if n, rest := len(all.refusals), all.refusals[refusal{code: 1}].count; n > maxKinds+1 || rest != 1000-int64(n-1) {
-		t.Errorf("%d kinds, %d put together", n, rest)
-	}
-}
-
 func TestRecordingAllocatesNothing(t *testing.T) {
 	r := newRecorder(1, 2, 1, 2)
 	now := time.Now()
@@ -243,26 +180,6 @@ func TestPointsTellRefusals(t *testing.T) {
 			t.Errorf("%d refused, %d on the timeline", n, told)
 		}
 	})
-}
-
-// TestRefusalsAreTold: who asks is told of each interval's refusals, once.
-func TestRefusalsAreTold(t *testing.T) {
-	t.Parallel()
-	e, err := newEngine(configOf(newTarget(), simplePlan(1, time.Second)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.start, e.usage = time.Now(), newUsage(nil)
-	c, told := newCollector(e), map[string]int64{}
-	c.refused = func(kind refusal, r refused) { told[kind.String()+" "+r.remark] += r.count }
-	for i := range 5 {
-		e.rec.lane(i, 0).done(&driver.Message{}, &driver.Result{Outcome: driver.Busy, Code: 2, Remark: "[REJECTREQUEST]no"}, 0, time.Now())
-		c.gather(time.Duration(i+1)*time.Second, false)
-		c.flush(time.Duration(i+1) * time.Second)
-	}
-	if diff := cmp.Diff(map[string]int64{"2 [REJECTREQUEST] [REJECTREQUEST]no": 5}, told); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
 }
 
 // TestSoakStaysFlat: an hour of load leaves no more behind than ten minutes
