@@ -256,7 +256,9 @@ type lagPoller struct {
 func newLagPoller(e *engine) *lagPoller {
 	l := &lagPoller{e: e, at: map[string]int64{}}
 	for _, c := range e.plan.Consumers {
-		l.at[c.Name] = unknownLag
+		if !c.Broadcast {
+			l.at[c.Name] = unknownLag
+		}
 	}
 	return l
 }
@@ -278,6 +280,9 @@ func (l *lagPoller) poll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lagTimeout)
 	defer cancel()
 	for _, c := range l.e.plan.Consumers {
+		if c.Broadcast {
+			continue // its members keep their own offsets
+		}
 		n, err := l.e.cfg.Admin.Lag(ctx, l.e.names.of(c.Name), l.e.names.of(c.Topic))
 		if err != nil {
 			n = unknownLag

@@ -162,13 +162,15 @@ func spans(plan *workloads.Plan) []span {
 }
 
 // ledgerProducers lists every producer instance of all generators, in their
-// numbering: those of the first generator come first.
+// numbering: those of the first generator come first. Where some groups keep
+// their messages in order, the others are not asked for it.
 func (e *engine) ledgerProducers() []ledgerProducer {
 	var all []ledgerProducer
+	ordered := slices.ContainsFunc(e.plan.Producers, func(p workloads.Producer) bool { return p.Ordered })
 	for shard := range e.shards() {
 		for g := range e.plan.Producers {
 			p := &e.plan.Producers[g]
-			one := ledgerProducer{Topic: p.Topic, Remote: shard != e.cfg.Shard.Index}
+			one := ledgerProducer{Topic: p.Topic, Remote: shard != e.cfg.Shard.Index, Unordered: ordered && !p.Ordered}
 			one.Life, one.Steps = life(p)
 			for range max(1, p.Count) {
 				all = append(all, one)

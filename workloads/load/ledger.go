@@ -49,6 +49,8 @@ type ledgerConfig struct {
 type ledgerProducer struct {
 	Topic  string
 	Remote bool // another generator's: what it sends is not told here
+	// Unordered leaves its messages out where order is checked.
+	Unordered bool
 	// Life is how many messages a key has, where that is known: then it can be
 	// forgotten. 1 needs no check of order; 0 is not known.
 	Life int
@@ -183,7 +185,7 @@ func (l *ledger) addAccount(number int, p *ledgerProducer, c ledgerConfig) {
 			a.Views = append(a.Views, results.LedgerAccountView{View: int64(i)})
 			a.views = append(a.views, accountView{view: v})
 			a.filtered = a.filtered || v.filter != nil || v.match != nil
-			if life := v.life(p); c.Ordered && life != 1 {
+			if life := v.life(p); c.Ordered && !p.Unordered && life != 1 {
 				a.views[len(a.views)-1].order = newOrder(life)
 			}
 		}
