@@ -133,12 +133,12 @@ func findBase(src *source, name string) (*source, []byte, error) {
 			if base.id == src.id && inLibrary(name) != "" {
 				continue
 			}
-			text, err := readFile(where + end)
+			text, err := readBase(where + end)
 			if err == nil {
 				return base, text, nil
 			}
 			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errFolder) {
-				return nil, nil, fmt.Errorf("%s cannot be read: %w", quoted(name), err)
+				return nil, nil, fmt.Errorf("%s cannot be read: %s", quoted(name), reason(err))
 			}
 		}
 	}
@@ -147,6 +147,14 @@ func findBase(src *source, name string) (*source, []byte, error) {
 		return librarySource(entry+" of the library", entry, src.dir), text, err
 	}
 	return nil, nil, fmt.Errorf("there is no workload %s to extend", quoted(name))
+}
+
+// readBase is readFile for a file that another one names: it must have an end.
+func readBase(name string) ([]byte, error) {
+	if info, err := os.Stat(name); err == nil && !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	return readFile(name)
 }
 
 // inLibrary returns the file name of the library's entry that name means, or "".
