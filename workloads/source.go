@@ -85,7 +85,10 @@ func (d *decoder) extend(src *source, root, name *node) *node {
 	}
 	base, text, err := findBase(src, name.text)
 	if err != nil {
-		return refuse(err.Error(), didYouMean(strings.TrimSuffix(path.Base(name.text), ".yaml"), libraryNames()))
+		return refuse(err.Error(), "")
+	}
+	if base == nil {
+		return refuse(fmt.Sprintf("there is no workload %s to extend", quoted(name.text)), didYouMean(strings.TrimSuffix(path.Base(name.text), ".yaml"), libraryNames()))
 	}
 	for _, f := range d.files {
 		if f.id == base.id {
@@ -117,7 +120,8 @@ func circle(chain []*source, again *source) string {
 }
 
 // findBase finds what src extends: a file relative to it, else the entry of the
-// library. A file that has the name of an entry extends that entry.
+// library. A file that has the name of an entry extends that entry. It returns
+// nil when there is neither.
 func findBase(src *source, name string) (*source, []byte, error) {
 	if src.entry == "" {
 		where := name
@@ -146,7 +150,7 @@ func findBase(src *source, name string) (*source, []byte, error) {
 		text, err := library.ReadFile(entry)
 		return librarySource(entry+" of the library", entry, src.dir), text, err
 	}
-	return nil, nil, fmt.Errorf("there is no workload %s to extend", quoted(name))
+	return nil, nil, nil
 }
 
 // readBase is readFile for a file that another one names: it must have an end.
