@@ -3,6 +3,8 @@ package workloads
 import (
 	"math"
 	"os"
+	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -205,4 +207,47 @@ func golden(t *testing.T, name, got string) {
 func TestSummaryOfTheRest(t *testing.T) {
 	t.Parallel()
 	golden(t, "summary.txt", parse(t, fuller).Summary())
+}
+
+// TestEveryField: each field of a Plan can be said in YAML.
+func TestEveryField(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, map[string]string{"a.csv": "1\n", "b.bin": "b"})
+	files := "producers: {p: {content: {kind: file, path: b.bin}}}\nphases: {a: {duration: 5s, arrivals: {trace: {file: a.csv}}}}\n"
+	seen := map[string]bool{}
+	for _, text := range []string{full, fuller, files} {
+		p, err := Parse(filepath.Join(dir, "x.yaml"), []byte(text), []string{"seed=3"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		collect(reflect.ValueOf(*p), "Plan", seen)
+	}
+	for field, set := range seen {
+		if !set {
+			t.Errorf("no workload of this test sets %s", field)
+		}
+	}
+	if len(seen) < 80 {
+		t.Errorf("only %d fields were seen", len(seen))
+	}
+}
+
+// collect notes which fields below v have a value of their own.
+func collect(v reflect.Value, name string, seen map[string]bool) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			field := v.Type().Name() + "." + v.Type().Field(i).Name
+			seen[field] = seen[field] || !v.Field(i).IsZero()
+			collect(v.Field(i), field, seen)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			collect(v.Index(i), name, seen)
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			collect(v.Elem(), name, seen)
+		}
+	}
 }

@@ -79,7 +79,7 @@ func TestSchemaTakes(t *testing.T) {
 var beyond = []string{
 	"intensity beyond bounds", "scale beyond bounds", "templates", "references", "no tags are sent", "unused", "whose arrivals", "points",
 	"order of phases", "nothing to measure", "too many messages", "thresholds that cannot be judged", "thresholds without consumers",
-	"a base that is not there", "a circle", "a base that extends itself", "a chain too long", "a variable as base",
+	"a base that is not there", "files without an end", "a circle", "a base that extends itself", "a chain too long", "a variable as base",
 	"what cannot go together", "events without consumers", "groups that never do anything", "parts of thresholds",
 	"samples of groups and windows", "figures of what is not there", "a variable that is no rate", "more pieces than fit",
 }

@@ -85,7 +85,10 @@ func (d *decoder) extend(src *source, root, name *node) *node {
 	}
 	base, text, err := findBase(src, name.text)
 	if err != nil {
-		return refuse(err.Error(), didYouMean(strings.TrimSuffix(path.Base(name.text), ".yaml"), libraryNames()))
+		return refuse(err.Error(), "")
+	}
+	if base == nil {
+		return refuse(fmt.Sprintf("there is no workload %s to extend", quoted(name.text)), didYouMean(strings.TrimSuffix(path.Base(name.text), ".yaml"), libraryNames()))
 	}
 	for _, f := range d.files {
 		if f.id == base.id {
@@ -117,7 +120,8 @@ func circle(chain []*source, again *source) string {
 }
 
 // findBase finds what src extends: a file relative to it, else the entry of the
-// library. A file that has the name of an entry extends that entry.
+// library. A file that has the name of an entry extends that entry. It returns
+// nil when there is neither.
 func findBase(src *source, name string) (*source, []byte, error) {
 	if src.entry == "" {
 		where := name
@@ -133,12 +137,12 @@ func findBase(src *source, name string) (*source, []byte, error) {
 			if base.id == src.id && inLibrary(name) != "" {
 				continue
 			}
-			text, err := readFile(where + end)
+			text, err := readBase(where + end)
 			if err == nil {
 				return base, text, nil
 			}
 			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errFolder) {
-				return nil, nil, fmt.Errorf("%s cannot be read: %w", quoted(name), err)
+				return nil, nil, fmt.Errorf("%s cannot be read: %s", quoted(name), reason(err))
 			}
 		}
 	}
@@ -146,7 +150,15 @@ func findBase(src *source, name string) (*source, []byte, error) {
 		text, err := library.ReadFile(entry)
 		return librarySource(entry+" of the library", entry, src.dir), text, err
 	}
-	return nil, nil, fmt.Errorf("there is no workload %s to extend", quoted(name))
+	return nil, nil, nil
+}
+
+// readBase is readFile for a file that another one names: it must have an end.
+func readBase(name string) ([]byte, error) {
+	if info, err := os.Stat(name); err == nil && !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	return readFile(name)
 }
 
 // inLibrary returns the file name of the library's entry that name means, or "".
