@@ -49,13 +49,14 @@ type consumer struct {
 	leaving sync.WaitGroup    // pullers that give their queue away
 	workers sync.WaitGroup
 
-	mu       sync.Mutex
-	owned    map[protocol.MessageQueue]*puller
-	poppers  map[string]*popper              // by broker
-	memory   map[protocol.MessageQueue]int64 // broadcasting: where queues that went away were
-	balanced bool                            // a rebalance has succeeded
-	isReady  bool
-	closed   bool
+	mu        sync.Mutex
+	owned     map[protocol.MessageQueue]*puller
+	departing map[protocol.MessageQueue]bool  // queues that are being given away
+	poppers   map[string]*popper              // by broker
+	memory    map[protocol.MessageQueue]int64 // broadcasting: where queues that went away were
+	balanced  bool                            // a rebalance has succeeded
+	isReady   bool
+	closed    bool
 }
 
 // NewConsumer joins the group. It returns before queues are assigned: see Ready.
@@ -95,7 +96,7 @@ func (d *Driver) newConsumer(cfg driver.ConsumerConfig) *consumer {
 		topics: []string{cfg.Topic}, born: time.Now().UnixMilli(),
 		ready: make(chan struct{}), stop: make(chan struct{}), kick: make(chan struct{}, 1), beat: make(chan struct{}, 1),
 		work: make(chan item, max(1, cfg.Threads)), routes: map[string]*route{},
-		owned: map[protocol.MessageQueue]*puller{}, poppers: map[string]*popper{}, memory: map[protocol.MessageQueue]int64{},
+		owned: map[protocol.MessageQueue]*puller{}, departing: map[protocol.MessageQueue]bool{}, poppers: map[string]*popper{}, memory: map[protocol.MessageQueue]int64{},
 	}
 	encoding := protocol.Binary
 	if cfg.Mode == driver.Pop {

@@ -199,6 +199,7 @@ func allocate(queues []target, members []string, me string) []target {
 }
 
 // own starts pullers for new queues and stops those of queues that went away.
+// A queue that comes back before it is given away starts once it is.
 func (c *consumer) own(mine map[protocol.MessageQueue]target) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -211,10 +212,11 @@ func (c *consumer) own(mine map[protocol.MessageQueue]target) {
 			continue
 		}
 		delete(c.owned, q)
+		c.departing[q] = true
 		c.leaving.Go(p.abandon)
 	}
 	for q, t := range mine {
-		if c.owned[q] == nil {
+		if c.owned[q] == nil && !c.departing[q] {
 			c.start(newPuller(c, t))
 		}
 	}

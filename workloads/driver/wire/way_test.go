@@ -105,6 +105,53 @@ func TestLostLock(t *testing.T) {
 	}
 }
 
+// TestQueueComesBack: a queue that a member is to have again, while its handler
+// still works for the time before, is neither handled beside it nor twice.
+func TestQueueComesBack(t *testing.T) {
+	t.Parallel()
+	f, s, other := newFakeCluster(t), &transcript{}, &transcript{}
+	f.addTopic("orders", 2)
+	release, reached := make(chan struct{}), make(chan struct{}, 1)
+	one := joinAs(t, f, driver.ConsumerConfig{Mode: driver.Orderly, Threads: 4, Handle: func(r *driver.Received) error {
+		if string(r.Body) == "m1" {
+			reached <- struct{}{}
+			<-release
+		}
+		return s.take(r)
+	}})
+	await(t, one.Ready())
+	fill(f, 10, "") // the odd ones are in queue 1
+	await(t, reached)
+	two, err := open(t, f).NewConsumer(t.Context(), driver.ConsumerConfig{
+		Group: "cg", Instance: "two", Topic: "orders", Mode: driver.Orderly, Threads: 1, Handle: other.take,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the queue is being given away", func() bool { return owns(one) == 1 })
+	closeWithin(t, two)
+	until(t, "the group is alone again", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.groups["cg"]) == 1
+	})
+	asked := f.count(protocol.CodeLockBatchMQ) // a rebalance ends with the locks
+	signal(one.kick)
+	until(t, "the member has its share again", func() bool { return f.count(protocol.CodeLockBatchMQ) > asked })
+	close(release)
+	until(t, "all are handled", func() bool { return len(s.all()) >= 10 })
+	var odd []string
+	for _, body := range s.all() {
+		if body[1]%2 == 1 {
+			odd = append(odd, body)
+		}
+	}
+	if want := []string{"m1", "m3", "m5", "m7", "m9"}; !slices.Equal(odd, want) || len(s.all()) != 10 || len(other.all()) != 0 {
+		t.Errorf("queue 1 was handled as %q, all as %q, by the other %q", odd, s.all(), other.all())
+	}
+	until(t, "all are committed", func() bool { return f.offset("cg", "orders", 1) == 5 })
+}
+
 // TestResetByTheBroker: a queue starts anew at once, and what is in hand is not
 // committed over it.
 func TestResetByTheBroker(t *testing.T) {

@@ -168,6 +168,8 @@ func (p *puller) abandon() {
 	p.c.mu.Lock()
 	defer p.c.mu.Unlock()
 	p.c.memory[p.q] = p.processed()
+	delete(p.c.departing, p.q)
+	signal(p.c.kick) // it may be ours again
 }
 
 // awaitIdle waits for the handlers at work, for a bounded time where others may
