@@ -26,17 +26,16 @@
 // the broker tells of a new member, and every 20 s (_RebalanceInterval); a route
 // is asked for every 30 s (_PullNameServerInterval). So a group whose retry topic
 // does not exist when its member starts gets nothing again for up to 50 s: have
-// %RETRY%<group> created before. A push consumer pauses for 50 ms when 1,024 messages of a
-// queue wait or they span 1,000 offsets (_PullDelayTimeWhenFlowControl).
+// %RETRY%<group> created before. A push consumer pauses for 50 ms when 1,024
+// messages of a queue wait or they span 1,000 offsets (_PullDelayTimeWhenFlowControl).
 //
 // Orderly: a queue that a member gets is pulled once before its lock is noted,
 // and then not for 3 s; the first renewal of all locks comes after 1 s, then every
 // 20 s (RebalanceLockInterval). A member that loses a queue to another does not
 // unlock it: the other gets it when the broker's lock has run out (60 s unless
 // the broker is told otherwise) and the queues are shared out again, so after 60
-// to 80 s, and Ready waits for it. An
-// empty queue is looked at every 10 ms. A failed message is tried again at once:
-// SuspendCurrentQueueTimeMillis is -1.
+// to 80 s, and Ready waits for it. An empty queue is looked at every 10 ms. A
+// failed message is tried again at once: SuspendCurrentQueueTimeMillis is -1.
 //
 // When a member loses a queue to another, whatever its mode, the client forgets
 // the offsets of all its other queues that it has not committed yet
@@ -51,7 +50,7 @@
 // offset by itself, which is the default, members learn it from the next answer
 // to a pull (Java: up to 20 s later), drop the queue, sleep 10 s
 // (PullOffsetIllegal), and take it again when queues are next shared out: 30 to
-// 50 s in all, of which nothing is the broker's.
+// 50 s in all.
 //
 // FromLast is ConsumeFromLastOffset. Brokers answer a group that they have never
 // seen with offset 0 while the first message of the queue is still in memory, and
@@ -71,9 +70,9 @@
 // Goroutines of the client survive its shutdown, and nothing can be done about
 // that from outside: five for each instance for up to 20 s, those that sleep for
 // as long as they do, the reader of the connection to the name server until that
-// is closed from there; of each consumer some eleven that keep statistics, of a
-// push consumer one for 15 min (ConsumeTimeout), of a transaction producer one
-// for good.
+// is closed from there; of each consumer some eleven that keep statistics, to
+// the end of the hour or the month; of a push consumer one for 15 min
+// (ConsumeTimeout); of a transaction producer one for good.
 package clientgo
 
 import (
