@@ -23,6 +23,7 @@ import (
 	"rmqbench/refbroker"
 	"rmqbench/refbroker/protocol"
 	"rmqbench/refbroker/remoting"
+	"rmqbench/workloads"
 	"rmqbench/workloads/driver"
 	"rmqbench/workloads/driver/clientgo"
 	"rmqbench/workloads/driver/wire"
@@ -68,10 +69,30 @@ func TestClientGoDriver(t *testing.T) {
 	}
 }
 
-// cgoSettings let the broker filter by properties, and ask about transactions soon.
+// TestClientGoOffers holds the names of what the driver misses to those that plans use.
+func TestClientGoOffers(t *testing.T) {
+	t.Parallel()
+	missing := map[workloads.Feature]bool{workloads.PopMode: true}
+	for _, f := range []workloads.Feature{
+		workloads.Batches, workloads.DelayLevels, workloads.Timers, workloads.Transactions, workloads.Requests, workloads.OrderlyMode,
+		workloads.Broadcasts, workloads.PullMode, workloads.PopMode, workloads.SQLFilters, workloads.Rewinds,
+	} {
+		if reason := clientgo.Misses[string(f)]; (reason != "") != missing[f] {
+			t.Errorf("%s: missing is %v, because %q", f, missing[f], reason)
+		}
+		delete(missing, f)
+	}
+	if len(missing) > 0 || len(clientgo.Misses) != 1 {
+		t.Errorf("names of no feature: %v of %v", missing, clientgo.Misses)
+	}
+}
+
+// cgoSettings let the broker filter by properties, ask about transactions soon,
+// and tell consumers of a rewind instead of letting them run into it.
 var cgoSettings = map[string]string{
 	"enablePropertyFilter": "true", "transactionCheckMax": "1000",
 	"transactionTimeOut": "1000", "transactionCheckInterval": "500", "transactionOpBatchInterval": "50",
+	"useServerSideResetOffset": "false",
 }
 
 func cgoOnGo(t *testing.T) *cgo {

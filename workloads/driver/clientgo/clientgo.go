@@ -26,27 +26,31 @@
 // the broker tells of a new member, and every 20 s (_RebalanceInterval); a route
 // is asked for every 30 s (_PullNameServerInterval). So a group whose retry topic
 // does not exist when its member starts gets nothing again for up to 50 s: have
-// %RETRY%<group> created before. A push consumer pauses for 50 ms when 1,024 messages of a
-// queue wait or they span 1,000 offsets (_PullDelayTimeWhenFlowControl).
+// %RETRY%<group> created before. A push consumer pauses for 50 ms when 1,024
+// messages of a queue wait or they span 1,000 offsets (_PullDelayTimeWhenFlowControl).
 //
 // Orderly: a queue that a member gets is pulled once before its lock is noted,
 // and then not for 3 s; the first renewal of all locks comes after 1 s, then every
 // 20 s (RebalanceLockInterval). A member that loses a queue to another does not
 // unlock it: the other gets it when the broker's lock has run out (60 s unless
 // the broker is told otherwise) and the queues are shared out again, so after 60
-// to 80 s, and Ready waits for it. An
-// empty queue is looked at every 10 ms. A failed message is tried again at once:
-// SuspendCurrentQueueTimeMillis is -1.
+// to 80 s, and Ready waits for it. An empty queue is looked at every 10 ms. A
+// failed message is tried again at once: SuspendCurrentQueueTimeMillis is -1.
 //
 // When a member loses a queue to another, whatever its mode, the client forgets
 // the offsets of all its other queues that it has not committed yet
 // (removeUnnecessaryMessageQueue): what was handled in up to the last 5 s is
 // handled again, and the lag of a queue that is idle from then on does not go.
 //
-// Rewind while running (request 220): a push consumer is suspended, sleeps 10 s
-// (ResetOffset), and pulls that were under way pause for 30 s at their next turn
-// (_PullDelayTimeWhenSuspend). A pull consumer ignores it and later commits its
-// own offsets over it. An offset that the broker does not have costs 10 s.
+// Rewind while running: when the broker tells the members (request 220; brokers
+// do with useServerSideResetOffset=false), a push consumer is suspended and
+// sleeps 10 s (ResetOffset), and its pulls of other queues that come back
+// meanwhile pause for 30 s (_PullDelayTimeWhenSuspend); a pull consumer does
+// nothing, and later commits its own offsets over it. When the broker moves the
+// offset by itself, which is the default, members learn it from the next answer
+// to a pull (Java: up to 20 s later), drop the queue, sleep 10 s
+// (PullOffsetIllegal), and take it again when queues are next shared out: 30 to
+// 50 s in all.
 //
 // FromLast is ConsumeFromLastOffset. Brokers answer a group that they have never
 // seen with offset 0 while the first message of the queue is still in memory, and
@@ -63,9 +67,12 @@
 // 30 s (_HeartbeatBrokerInterval): after a restart of the broker replies and
 // checks are lost for as long.
 //
-// A few goroutines of the client survive its shutdown: five for each instance,
-// for up to 20 s, one for good for each transaction producer, and those that
-// sleep. Nothing can be done about that from outside.
+// Goroutines of the client survive its shutdown, and nothing can be done about
+// that from outside: five for each instance for up to 20 s, those that sleep for
+// as long as they do, the reader of the connection to the name server until that
+// is closed from there; of each consumer some eleven that keep statistics, to
+// the end of the hour or the month; of a push consumer one for 15 min
+// (ConsumeTimeout); of a transaction producer one for good.
 package clientgo
 
 import (
