@@ -89,7 +89,9 @@ func pointers[T any](c coder, l *[]*T, f func(*T)) {
 func truth(c coder, b *bool) {
 	n := count(*b)
 	c.number(&n)
-	*b = n != 0
+	if v := n != 0; v != *b { // others may read it while it is written to a file
+		*b = v
+	}
 }
 
 func numbersOf(c coder, all ...*int64) {

@@ -376,16 +376,18 @@ func TestOrder(t *testing.T) {
 // not seen for longest are forgotten, and the others are still checked.
 func TestKeysWithoutEndAreBounded(t *testing.T) {
 	t.Parallel()
+	const limit = 1000
 	o := newOrder(0)
+	o.limit = limit
 	var r driver.Received
-	for seq := range int64(3 * maxKeys) {
+	for seq := range int64(3 * limit) {
 		r.Key = fmt.Sprint(seq)
 		o.check(seq, &r)
 	}
-	if n := len(o.young) + len(o.old); n > 2*maxKeys {
+	if n := len(o.young) + len(o.old); n > 2*limit {
 		t.Errorf("%d keys are remembered", n)
 	}
-	r.Key = fmt.Sprint(3*maxKeys - maxKeys/2)
+	r.Key = fmt.Sprint(3*limit - limit/2)
 	if o.check(5, &r) {
 		t.Error("a message out of order was not found")
 	}

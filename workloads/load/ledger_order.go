@@ -16,6 +16,7 @@ const maxKeys = 1 << 18
 // message in between that is missing. A key is remembered until its life is over.
 type keyOrder struct {
 	life       int // messages of a key; 0: not known
+	limit      int
 	young, old map[uint64]lastOfKey
 }
 
@@ -24,7 +25,7 @@ type lastOfKey struct {
 	n        int // messages so far
 }
 
-func newOrder(life int) *keyOrder { return &keyOrder{life: life, young: map[uint64]lastOfKey{}} }
+func newOrder(life int) *keyOrder { return &keyOrder{life: life, limit: maxKeys, young: map[uint64]lastOfKey{}} }
 
 var orderSeed = maphash.MakeSeed()
 
@@ -57,7 +58,7 @@ func (o *keyOrder) check(seq int64, r *driver.Received) bool {
 
 // grow keeps the keys of which nobody knows when they end within bounds.
 func (o *keyOrder) grow() {
-	if o.life == 0 && len(o.young) >= maxKeys {
+	if o.life == 0 && len(o.young) >= o.limit {
 		o.old, o.young = o.young, map[uint64]lastOfKey{}
 	}
 }
