@@ -11,6 +11,9 @@ import (
 // tolerance is by how much a reported time may differ from that by hand.
 const tolerance = 0.02
 
+// mostNamed is how many violations a report names; it counts all.
+const mostNamed = 100
+
 // refusalSlack is how far the times of refusals may be off: a busy machine has
 // answers wait.
 const refusalSlack = 250 * time.Millisecond
@@ -123,7 +126,14 @@ func (s *scenario) wrongNames(r *report) (out []string) {
 		}
 		named = append(named, message{v.Producer, v.Sequence})
 	}
-	if want := sorted(s.violators(&r.books)); !slices.Equal(sorted(named), want) {
+	want := sorted(s.violators(&r.books))
+	if len(want) > mostNamed {
+		want = slices.DeleteFunc(want, func(m message) bool { return !slices.Contains(named, m) })
+		if len(want) != mostNamed {
+			out = append(out, fmt.Sprintf("%s: only %d of those planted are named", s.kind, len(want)))
+		}
+	}
+	if !slices.Equal(sorted(named), want) {
 		out = append(out, fmt.Sprintf("%s: named %v, planted %v", s.kind, sorted(named), want))
 	}
 	return out

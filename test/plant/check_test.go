@@ -64,6 +64,30 @@ func TestDifferencesAreSeen(t *testing.T) {
 	}
 }
 
+// TestOnlyTheFirstAreNamed: beyond a hundred the names need only be true.
+func TestOnlyTheFirstAreNamed(t *testing.T) {
+	t.Parallel()
+	s := scenario{kind: "lost", fault: fault{deed: lose}}
+	r := &report{run: &results.Run{}}
+	for i := range int64(150) {
+		r.books.plant(message{0, i}, 0)
+		if i >= 50 {
+			r.run.Ledger.Violations = append(r.run.Ledger.Violations, results.Violation{Kind: "lost", Sequence: i})
+		}
+	}
+	if wrong := s.wrongNames(r); len(wrong) > 0 {
+		t.Errorf("true names are called wrong: %v", wrong)
+	}
+	r.run.Ledger.Violations[7].Sequence = 1000
+	if wrong := s.wrongNames(r); len(wrong) == 0 {
+		t.Error("a false name was not found")
+	}
+	r.run.Ledger.Violations = r.run.Ledger.Violations[:20]
+	if wrong := s.wrongNames(r); len(wrong) == 0 {
+		t.Error("eighty names too few were not found")
+	}
+}
+
 func TestNear(t *testing.T) {
 	t.Parallel()
 	const base = time.Millisecond
