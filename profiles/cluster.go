@@ -38,13 +38,26 @@ type cluster struct {
 	temp    string // data folder to remove, empty for the user's own
 	spawn   *spawner
 
-	procs    []*process // in order of their start
-	ports    map[*process]int
-	written  map[string]string // Settings
+	written  map[string]string // Settings; only launch writes it
 	exits    chan Exit
-	watchers sync.WaitGroup
 	stopping chan struct{}
 	stop     sync.Once
+
+	// mu guards what follows, and each seat's process. Whoever begins a process or
+	// waits for one holds it while it looks whether the target is being stopped.
+	mu       sync.Mutex
+	seats    []*seat // in order of their start
+	watchers sync.WaitGroup
+	faults   sync.WaitGroup // restarts, kills and freezes under way
+}
+
+// seat is a node's place in the target. Its process changes when it is started again.
+type seat struct {
+	spec   NodeSpec
+	at     place
+	chosen bool       // the port is reserved for it
+	busy   sync.Mutex // held by the one fault at a time
+	proc   *process
 }
 
 // launch starts the nodes of p, or nothing.
@@ -57,7 +70,7 @@ func launch(ctx context.Context, p *Profile, opt Options) (Cluster, error) {
 		return nil, err
 	}
 	c := &cluster{
-		profile: p, run: run, spawn: newSpawner(), written: run.settings(), ports: map[*process]int{},
+		profile: p, run: run, spawn: newSpawner(), written: run.settings(),
 		exits: make(chan Exit, len(p.Nodes)), stopping: make(chan struct{}),
 	}
 	if err = c.folders(opt); err == nil {
@@ -130,9 +143,9 @@ func (c *cluster) startAll(ctx context.Context) error {
 			}
 		}
 	}
-	for _, p := range c.procs {
-		c.watchers.Add(1)
-		go c.watch(p)
+	for _, s := range c.seats {
+		p := s.proc
+		c.watchers.Go(func() { c.watch(p) })
 	}
 	return nil
 }
@@ -146,9 +159,9 @@ func (c *cluster) startNode(ctx context.Context, spec NodeSpec) error {
 		return err
 	}
 	for try := 1; ; try++ {
-		p, err := c.tryNode(ctx, spec, fixed)
+		s, p, err := c.tryNode(ctx, spec, fixed)
 		if err == nil {
-			c.procs = append(c.procs, p)
+			c.seats = append(c.seats, s)
 			return nil
 		}
 		lostRace := p != nil && p.log.says("address already in use", "Address already in use")
@@ -176,91 +189,121 @@ func (c *cluster) fixedPort(spec NodeSpec) (int, error) {
 
 // tryNode starts one node and waits until it is ready. On an error the node is
 // gone; the process is returned all the same when there was one.
-func (c *cluster) tryNode(ctx context.Context, spec NodeSpec, port int) (*process, error) {
-	chosen := port == 0
-	if chosen {
+func (c *cluster) tryNode(ctx context.Context, spec NodeSpec, port int) (*seat, *process, error) {
+	s := &seat{spec: spec, chosen: port == 0}
+	if s.chosen {
 		var err error
 		if port, err = reservePort(spec.Role); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	p, err := c.begin(spec, port)
+	err := c.configure(s, port)
 	if err == nil {
-		ready, _ := c.run.bounds()
-		if err = p.awaitReady(ctx, ready); err == nil {
-			if chosen {
-				c.ports[p] = port
-			}
-			return p, nil
-		}
+		s.proc, err = c.begin(s, false)
+	}
+	if err == nil {
+		err = c.awaitReady(ctx, s.proc)
+	}
+	if err != nil && s.chosen {
+		releasePort(spec.Role, port)
+	}
+	return s, s.proc, err
+}
+
+// awaitReady returns when the process has said that it is up, or is gone.
+func (c *cluster) awaitReady(ctx context.Context, p *process) error {
+	ready, _ := c.run.bounds()
+	err := p.awaitReady(ctx, ready)
+	if err != nil {
 		over, cancel := context.WithCancel(context.Background())
 		cancel()
 		p.stop(over, 0)
+		return err
 	}
-	if chosen {
-		releasePort(spec.Role, port)
-	}
-	return p, err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.node.Boot = p.log.readyAt.Sub(p.began)
+	return nil
 }
 
-// begin writes the node's config file and starts its process.
-func (c *cluster) begin(spec NodeSpec, port int) (*process, error) {
-	at := place{
+// configure makes the node's folder and writes its config file.
+func (c *cluster) configure(s *seat, port int) error {
+	spec := s.spec
+	s.at = place{
 		port: port,
 		conf: filepath.Join(c.opt.Dir, spec.Name+".conf"),
 		home: filepath.Join(c.opt.Data, spec.Name),
 	}
 	if spec.Role == RoleBroker {
-		at.namesrv = strings.Join(c.NameServers(), ";")
+		s.at.namesrv = strings.Join(c.NameServers(), ";")
 	}
-	if err := os.MkdirAll(at.home, 0o755); err != nil {
-		return nil, fmt.Errorf("creating the data folder of %s: %w", spec.Name, err)
+	if err := os.MkdirAll(s.at.home, 0o755); err != nil {
+		return fmt.Errorf("creating the data folder of %s: %w", spec.Name, err)
 	}
-	conf := c.config(spec, at)
-	if err := os.WriteFile(at.conf, properties(conf), 0o644); err != nil {
-		return nil, fmt.Errorf("writing the config file of %s: %w", spec.Name, err)
+	conf := c.config(spec, s.at)
+	if err := os.WriteFile(s.at.conf, properties(conf), 0o644); err != nil {
+		return fmt.Errorf("writing the config file of %s: %w", spec.Name, err)
 	}
 	for key, value := range conf {
 		c.written[spec.Name+"."+key] = value
 	}
-	node := Node{
-		Name: spec.Name, Role: spec.Role, Version: c.run.version(), Data: at.home,
-		Address: "127.0.0.1:" + strconv.Itoa(port),
-		Log:     filepath.Join(c.opt.Dir, spec.Name+".log"),
-	}
-	argv, env := c.run.argv(spec, at)
-	return startProcess(c.spawn, node, argv, append(env, c.opt.Env...))
+	return nil
 }
 
-// watch reports the death of a node that nobody stopped.
+// begin starts the node's process in its seat, for the first time or again.
+func (c *cluster) begin(s *seat, again bool) (*process, error) {
+	node := Node{
+		Name: s.spec.Name, Role: s.spec.Role, Version: c.run.version(), Data: s.at.home,
+		Address: "127.0.0.1:" + strconv.Itoa(s.at.port),
+		Log:     filepath.Join(c.opt.Dir, s.spec.Name+".log"),
+	}
+	argv, env := c.run.argv(s.spec, s.at)
+	return startProcess(c.spawn, node, argv, append(env, c.opt.Env...), again)
+}
+
+// watch reports the death of a process that nobody asked for.
 func (c *cluster) watch(p *process) {
-	defer c.watchers.Done()
 	select {
 	case <-c.stopping:
 		return
 	case <-p.ended:
 	}
+	if c.stopped() || p.asked.Load() {
+		return
+	}
+	// There is room for every node: one that died so is not started again.
+	c.exits <- Exit{Node: p.node, At: time.Now(), Err: p.death(), Last: p.log.tail()}
+}
+
+// stopped reports whether the target is being stopped, or has been.
+func (c *cluster) stopped() bool {
 	select {
-	case <-c.stopping: // it was asked to
+	case <-c.stopping:
+		return true
 	default:
-		c.exits <- Exit{Node: p.node, At: time.Now(), Err: p.death(), Last: p.log.tail()} // room for every node
+		return false
 	}
 }
 
 func (c *cluster) NameServers() []string {
 	var all []string
-	for _, p := range c.procs {
-		if p.node.Role == RoleNameServer {
-			all = append(all, p.node.Address)
+	for _, n := range c.Nodes() {
+		if n.Role == RoleNameServer {
+			all = append(all, n.Address)
 		}
 	}
 	return all
 }
 
 func (c *cluster) Nodes() []Node {
-	all := make([]Node, len(c.procs))
-	for i, p := range c.procs {
-		all[i] = p.node
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]Node, len(c.seats))
+	for i, s := range c.seats {
+		all[i] = s.proc.node
+		if s.proc.asked.Load() && !c.stopped() { // between two processes
+			all[i].PID = 0
+		}
 	}
 	return all
 }
@@ -275,24 +318,30 @@ func (c *cluster) Stop(ctx context.Context) error {
 	return err
 }
 
-// shutdown stops the brokers first, so that they can sign off.
+// shutdown stops the brokers first, so that they can sign off. Under the lock
+// it says that no process may begin any more: those in the seats are all there are.
 func (c *cluster) shutdown(ctx context.Context) error {
+	c.mu.Lock()
 	close(c.stopping)
+	c.mu.Unlock()
 	_, grace := c.run.bounds()
 	for _, role := range []string{RoleBroker, RoleNameServer} {
 		var gone sync.WaitGroup
-		for _, p := range c.procs {
-			if p.node.Role == role {
-				gone.Go(func() { p.stop(ctx, grace) })
+		for _, s := range c.seats {
+			if s.spec.Role == role {
+				gone.Go(func() { s.proc.stop(ctx, grace) })
 			}
 		}
 		gone.Wait()
 	}
+	c.faults.Wait()
 	c.watchers.Wait()
 	close(c.exits)
 	c.spawn.close()
-	for p, port := range c.ports {
-		releasePort(p.node.Role, port)
+	for _, s := range c.seats {
+		if s.chosen {
+			releasePort(s.spec.Role, s.at.port)
+		}
 	}
 	if c.temp == "" {
 		return nil

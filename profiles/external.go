@@ -51,6 +51,13 @@ func (a *attached) Nodes() []Node {
 	return all
 }
 
+// ErrNotOurs says that a fault was asked for on a node that this program did not start.
+var ErrNotOurs = errors.New("the nodes of an external target are not ours to stop: use a profile whose nodes this program starts")
+
+func (a *attached) Restart(context.Context, string, time.Duration) error { return ErrNotOurs }
+func (a *attached) Kill(context.Context, string, time.Duration) error    { return ErrNotOurs }
+func (a *attached) Freeze(context.Context, string, time.Duration) error  { return ErrNotOurs }
+
 func (a *attached) Stop(context.Context) error {
 	if !a.stopped {
 		a.stopped = true

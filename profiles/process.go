@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -56,13 +57,19 @@ type process struct {
 	cmd   *exec.Cmd
 	began time.Time
 	log   *nodeLog
+	asked atomic.Bool   // somebody wants its end
 	ended chan struct{} // closed when the process is gone; err is set then
 	err   error
 }
 
-// startProcess starts argv and collects its output in the file at node.Log.
-func startProcess(s *spawner, node Node, argv, env []string) (*process, error) {
-	file, err := os.Create(node.Log)
+// startProcess starts argv and collects its output in the file at node.Log,
+// behind what an earlier process wrote when it is started again.
+func startProcess(s *spawner, node Node, argv, env []string, again bool) (*process, error) {
+	how := os.O_CREATE | os.O_WRONLY | os.O_TRUNC
+	if again {
+		how = os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	}
+	file, err := os.OpenFile(node.Log, how, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("creating the log of %s: %w", node.Name, err)
 	}
@@ -94,7 +101,6 @@ func (p *process) awaitReady(ctx context.Context, bound time.Duration) error {
 	defer timer.Stop()
 	select {
 	case <-p.log.ready:
-		p.node.Boot = p.log.readyAt.Sub(p.began)
 		return nil
 	case <-p.ended:
 		return fmt.Errorf("%s did not start: %w; %s", p.node.Name, p.death(), p.log.quote(p.node.Log))
@@ -121,19 +127,20 @@ func (p *process) death() error {
 }
 
 // stop asks the process to end, and ends it when it has not after grace or when
-// ctx is done. It returns when the process is gone.
-func (p *process) stop(ctx context.Context, grace time.Duration) {
+// ctx is done. It returns when the process is gone, and whether it went by itself.
+func (p *process) stop(ctx context.Context, grace time.Duration) (inOrder bool) {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails only when it is gone already
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case <-p.ended:
-		return
+		return true
 	case <-timer.C:
 	case <-ctx.Done():
 	}
 	_ = p.cmd.Process.Kill()
 	<-p.ended
+	return false
 }
 
 // tailLines is how much of a node's log an error quotes.

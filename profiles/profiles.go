@@ -52,6 +52,8 @@ type Exit struct {
 // Cluster is a running target.
 type Cluster interface {
 	NameServers() []string
+	// Nodes returns the nodes as they are now: one that was started again has
+	// another PID, and none (0) while it is down.
 	Nodes() []Node
 	// Settings returns what the nodes were told: every key written into their
 	// config files, as "broker-a.flushDiskType", and how their processes were
@@ -61,8 +63,22 @@ type Cluster interface {
 	Exits() <-chan Exit
 	// Stop ends every process that Start began (SIGTERM, then SIGKILL after a
 	// bounded wait, or when ctx ends) and removes temporary data. It may be
-	// called twice.
+	// called twice. Faults that are under way end with it.
 	Stop(ctx context.Context) error
+
+	// Restart stops a node in an orderly way (SIGTERM), leaves it down for a time,
+	// starts it again on the same ports and folder, and returns when it is ready.
+	// When ctx ends meanwhile the node stays down. What was asked for is not
+	// reported on Exits. The error says what went wrong, and with whom: there is
+	// no such node, it does not run, another fault of it is not over, it did not
+	// end in time and was killed (it is up again then), it did not come up. The
+	// nodes of an external target are not ours: ErrNotOurs.
+	Restart(ctx context.Context, node string, down time.Duration) error
+	// Kill is Restart with SIGKILL.
+	Kill(ctx context.Context, node string, down time.Duration) error
+	// Freeze has a node stand still (SIGSTOP) for d, or until ctx ends, and then
+	// go on (SIGCONT).
+	Freeze(ctx context.Context, node string, d time.Duration) error
 }
 
 // Options of a start.

@@ -57,7 +57,8 @@ func playNode(mode string, args []string) int {
 	case mode == "lostrace" && role == RoleBroker && firstTime(filepath.Dir(args[len(args)-1])):
 		fmt.Println("listen tcp: bind: address already in use")
 		return 1
-	case mode == "silent" && role == RoleBroker:
+	case mode == "silent" && role == RoleBroker,
+		mode == "silentagain" && role == RoleBroker && !firstTime(filepath.Dir(args[len(args)-1])):
 		select {}
 	}
 	fmt.Printf("The %s %v boot success. serializeType=JSON\n", role, os.Getenv("GOMAXPROCS"))

@@ -57,10 +57,10 @@ func shardOf(t testing.TB, index, n, seconds int, late time.Duration, at func(se
 		}
 	}
 	run.Phases = []Phase{{Name: "rush", EndMillis: int64(seconds)*1000 + 4, Operations: []Operation{
-		{Name: OpSend, Planned: count(sums[LogSend]) + 1, Count: count(sums[LogSend]), Errors: map[string]int64{"timeout": 1}, Latency: LatencyOf(sums[LogSend])},
-		{Name: OpReceive, Planned: count(sums[LogReceive]), Count: count(sums[LogReceive]), Latency: LatencyOf(sums[LogReceive])},
+		{Name: OpSend, Planned: totalOf(sums[LogSend]) + 1, Count: totalOf(sums[LogSend]), Errors: map[string]int64{"timeout": 1}, Latency: LatencyOf(sums[LogSend])},
+		{Name: OpReceive, Planned: totalOf(sums[LogReceive]), Count: totalOf(sums[LogReceive]), Latency: LatencyOf(sums[LogReceive])},
 	}}}
-	run.Ledger = Ledger{Sent: count(sums[LogSend]) + 1, Acked: count(sums[LogSend]), Received: count(sums[LogReceive])}
+	run.Ledger = Ledger{Sent: totalOf(sums[LogSend]) + 1, Acked: totalOf(sums[LogSend]), Received: totalOf(sums[LogReceive])}
 	run.Ledger.Groups = []GroupLedger{{Name: "g", Received: run.Ledger.Received}}
 	run.Generator = Generator{CPUSeconds: 2, MaxProcs: 2, GCMaxPauseMillis: float64(index), PeakBytes: 10, Lateness: LatencyOf(sums[LogLateness])}
 	if edit != nil {
@@ -76,7 +76,7 @@ func shardOf(t testing.TB, index, n, seconds int, late time.Duration, at func(se
 	return rec
 }
 
-func count(h *hdrhistogram.Histogram) int64 {
+func totalOf(h *hdrhistogram.Histogram) int64 {
 	if h == nil {
 		return 0
 	}
@@ -158,8 +158,8 @@ func checkTimeline(t *rapid.T, r *Record, sent *hdrhistogram.Histogram) {
 		}
 		last = p.EndMillis
 		h := beside[p.EndMillis]
-		if op.Count != count(h) {
-			t.Fatalf("at %d: %d sends, %d in the log", p.EndMillis, op.Count, count(h))
+		if op.Count != totalOf(h) {
+			t.Fatalf("at %d: %d sends, %d in the log", p.EndMillis, op.Count, totalOf(h))
 		}
 		if op.Count >= MinSamples(99) && op.P99 != h.ValueAtPercentile(99) {
 			t.Fatalf("at %d: p99 %d, %d in the log", p.EndMillis, op.P99, h.ValueAtPercentile(99))

@@ -8,13 +8,14 @@ import (
 	"strings"
 )
 
-// distKeys are the keys of each distribution beside `distribution`.
-var distKeys = map[string][]string{
-	"fixed": {"value"}, "uniform": {"from", "to"},
-	"exponential": {"mean", "min", "max"}, "lognormal": {"median", "sigma", "min", "max"},
+// distNames are the distributions, as `distribution` names them.
+func distNames() []string {
+	var all []string
+	for _, form := range definition("distribution").at("anyOf").items {
+		all = append(all, referred(form).at("properties", "distribution", "const").text())
+	}
+	return all
 }
-
-var distNames = []string{"fixed", "uniform", "exponential", "lognormal"}
 
 // dist reads a distribution of a measure between least and most.
 func (d *decoder) dist(o *object, key string, m measure, def Dist, least, most float64) Dist {
@@ -32,7 +33,7 @@ func (d *decoder) dist(o *object, key string, m measure, def Dist, least, most f
 	if kind == "" {
 		return def
 	}
-	f := d.object(n, o.sub(key), fmt.Sprintf("%s (%s)", quoted(key), kind), append([]string{"distribution"}, distKeys[kind]...)...)
+	f := d.object(n, o.sub(key), fmt.Sprintf("%s (%s)", quoted(key), kind), kind+"Distribution")
 	need := func(name string, def float64) float64 {
 		f.required(name, fmt.Sprintf("a %s distribution needs it, for example %s", kind, m.example))
 		if n := f.fields[name]; n == nil || n.kind == nullNode {
@@ -54,8 +55,44 @@ func (d *decoder) dist(o *object, key string, m measure, def Dist, least, most f
 		out.A = need("median", def.A)
 		out.B = f.quantity("sigma", numbers, defaultSigma, 0, 5)
 		d.cut(f, m, &out, "median", least, most)
+	case DistEmpirical:
+		out.Values = d.measured(f, m, least, most)
 	}
 	return out
+}
+
+// measured reads the values of an empirical distribution: shares by value, or a
+// list for equal shares.
+func (d *decoder) measured(f *object, m measure, least, most float64) []Weighted {
+	hint := "for example `values: {" + strings.Trim(strings.Split(m.example, " ")[0], "`,") + ": 30%, …}`"
+	n := f.required("values", hint)
+	if n == nil {
+		return nil
+	}
+	var all []Weighted
+	path, sum := f.sub("values"), 0.
+	switch {
+	case n.kind == scalarNode || len(n.entries)+len(n.items) == 0:
+		d.report(n.at, path, fmt.Sprintf("`values` must be a mapping from values to shares, found %s", shown(n)), hint)
+		return nil
+	case len(n.entries)+len(n.items) > maxThings:
+		d.report(n.at, path, fmt.Sprintf("more than %d values", maxThings), "")
+		return nil
+	}
+	for _, item := range n.items {
+		all = append(all, Weighted{d.quantity(item, path, "values", m, least, least, most), 1})
+	}
+	for _, e := range n.entries {
+		value := d.quantity(&node{kind: scalarNode, at: e.at, text: e.key}, path, "values", m, least, least, most)
+		all = append(all, Weighted{value, d.weight(e, path, "value")})
+	}
+	for _, w := range all {
+		sum += w.Weight
+	}
+	if sum == 0 {
+		d.report(n.at, path, "no value has a share", "give at least one a weight above 0")
+	}
+	return all
 }
 
 func distHint(m measure) string {
@@ -63,7 +100,9 @@ func distHint(m measure) string {
 }
 
 // telling keys say which distribution is meant when `distribution` is not there.
-var telling = []struct{ key, kind string }{{"median", "lognormal"}, {"sigma", "lognormal"}, {"mean", "exponential"}, {"from", "uniform"}, {"to", "uniform"}, {"value", "fixed"}}
+var telling = []tell{{"median", "lognormal"}, {"sigma", "lognormal"}, {"mean", "exponential"}, {"from", "uniform"}, {"to", "uniform"}, {"value", "fixed"}, {"values", "empirical"}}
+
+type tell struct{ key, kind string }
 
 // distKind reads `distribution` out of n before its other keys are known to be right.
 func (d *decoder) distKind(n *node, path, key string, m measure) string {
@@ -71,11 +110,11 @@ func (d *decoder) distKind(n *node, path, key string, m measure) string {
 		if e.key != "distribution" && nearest(e.key, []string{"distribution"}) == "" {
 			continue
 		}
-		if e.value.kind == scalarNode && slices.Contains(distNames, e.value.text) {
+		if e.value.kind == scalarNode && slices.Contains(distNames(), e.value.text) {
 			return e.value.text
 		}
 		at := e.value.at
-		d.report(at, path+".distribution", fmt.Sprintf("there is no distribution %s", shown(e.value)), didYouMean(e.value.text, distNames))
+		d.report(at, path+".distribution", fmt.Sprintf("there is no distribution %s", shown(e.value)), didYouMean(e.value.text, distNames()))
 		return ""
 	}
 	for _, t := range telling {
@@ -111,37 +150,40 @@ func (d *decoder) inOrder(f *object, low, high string, a, b float64) {
 	d.report(at, f.sub(high), fmt.Sprintf("%s is greater than %s", quoted(low), quoted(high)), "samples lie between the two")
 }
 
-// kinded reads a value that is either a kind or a mapping with `kind`.
-func (d *decoder) kinded(o *object, key, def string, kinds []string, keys map[string][]string) (string, *object) {
+// kinded reads a value that is either a kind or a mapping with `kind`. The
+// schema has a definition for each kind.
+func (d *decoder) kinded(o *object, key, def string) (string, *object) {
+	names := kinds(key)
 	n := o.value(key)
 	if n == nil {
 		return def, nil
 	}
 	if n.kind == scalarNode {
-		return o.word(key, def, kinds...), nil
+		return o.word(key, def, names...), nil
 	}
 	if n.kind != mapNode {
-		d.report(n.at, o.sub(key), fmt.Sprintf("%s cannot be %s", quoted(key), shown(n)), oneOf(kinds))
+		d.report(n.at, o.sub(key), fmt.Sprintf("%s cannot be %s", quoted(key), shown(n)), oneOf(names))
 		return def, nil
 	}
-	all := []string{"kind"}
-	for _, kind := range kinds {
-		all = append(all, keys[kind]...)
+	ending := strings.ToUpper(key[:1]) + key[1:]
+	var all []string
+	for _, kind := range names {
+		all = append(all, keysOf(kind+ending)...)
 	}
-	if k := n.get("kind"); k != nil && slices.Contains(kinds, k.text) {
-		all = append([]string{"kind"}, keys[k.text]...)
+	if k := n.get("kind"); k != nil && slices.Contains(names, k.text) {
+		all = keysOf(k.text + ending)
 	}
+	all = slices.Clone(all)
 	slices.Sort(all)
-	f := d.object(n, o.sub(key), quoted(key), slices.Compact(all)...)
-	if f.required("kind", oneOf(kinds)) == nil {
+	f := d.objectOf(n, o.sub(key), quoted(key), slices.Compact(all))
+	if f.required("kind", oneOf(names)) == nil {
 		return def, f
 	}
-	return f.word("kind", def, kinds...), f
+	return f.word("kind", def, names...), f
 }
 
 func (d *decoder) content(o *object, keys Keys) Content {
-	kinds := []string{"random", "compressible", "zero", "json"}
-	kind, f := d.kinded(o, "content", "random", kinds, map[string][]string{"compressible": {"ratio"}, "json": {"template"}})
+	kind, f := d.kinded(o, "content", "random")
 	c := Content{Kind: ContentKind(kind)}
 	switch c.Kind {
 	case ContentCompressible:
@@ -156,8 +198,26 @@ func (d *decoder) content(o *object, keys Keys) Content {
 				c.Template = strings.TrimSpace(text)
 			}
 		}
+	case ContentFile:
+		d.fileContent(o, f, &c)
 	}
 	return c
+}
+
+// fileContent reads the file that bodies are cut from.
+func (d *decoder) fileContent(o, f *object, c *Content) {
+	const hint = "for example `content: {kind: file, path: payload.bin}`"
+	if f == nil {
+		d.report(o.fields["content"].at, o.sub("content"), "`file` needs a `path`", hint)
+		return
+	}
+	if f.required("path", hint) == nil {
+		return
+	}
+	if _, n := f.text("path"); n != nil {
+		c.Data = d.data(n, f.sub("path"))
+		c.Path = n.text // as the merged text has it
+	}
 }
 
 // Placeholders of a JSON template.
@@ -165,11 +225,12 @@ const (
 	FieldKey      = "{{key}}"
 	FieldSequence = "{{sequence}}"
 	FieldProducer = "{{producer}}"
+	FieldStep     = "{{step}}" // the step of a key's flow
 )
 
 var (
 	anyField  = regexp.MustCompile(`\{\{[^{}]*\}\}`)
-	theFields = []string{FieldKey, FieldSequence, FieldProducer}
+	theFields = []string{FieldKey, FieldSequence, FieldProducer, FieldStep}
 )
 
 // checkTemplate reports a template whose messages would not be JSON objects.
@@ -183,10 +244,13 @@ func (d *decoder) checkTemplate(text string, keys Keys, n *node, path string) bo
 	if keys.Kind == KeyNone && strings.Contains(text, FieldKey) && !d.torn {
 		d.report(n.at, path, fmt.Sprintf("the template uses %s, and the group has no keys", quoted(FieldKey)), "write `keys: uniform` or `keys: zipf`, or leave it away")
 	}
+	if keys.Kind != KeyFlow && strings.Contains(text, FieldStep) && !d.torn {
+		d.report(n.at, path, fmt.Sprintf("the template uses %s, and the group's keys have no steps", quoted(FieldStep)), "write `keys: {kind: flow, steps: […]}`, or leave it away")
+	}
 	if len(d.errs.List) > before {
 		return false
 	}
-	filled := strings.NewReplacer(FieldKey, keys.Prefix+"1", FieldSequence, "1", FieldProducer, "1").Replace(strings.TrimSpace(text))
+	filled := strings.NewReplacer(FieldKey, keys.Prefix+"1", FieldSequence, "1", FieldProducer, "1", FieldStep, "step").Replace(strings.TrimSpace(text))
 	if json.Valid([]byte(filled)) && !strings.HasPrefix(filled, "{") {
 		d.report(n.at, path, "the template is JSON, but not an object", "for example '"+defaultTemplate+"'")
 		return false
@@ -202,37 +266,4 @@ func (d *decoder) checkTemplate(text string, keys Keys, n *node, path string) bo
 		}
 	}
 	return len(d.errs.List) == before
-}
-
-func (d *decoder) keys(o *object) Keys {
-	counted := []string{"count", "prefix"}
-	kind, f := d.kinded(o, "keys", "none", []string{"none", "uniform", "zipf", "sequential"},
-		map[string][]string{"uniform": counted, "zipf": {"count", "exponent", "prefix"}, "sequential": {"prefix"}})
-	k := Keys{Kind: KeyKind(kind)}
-	if k.Kind == KeyNone {
-		return k
-	}
-	k.Prefix, k.Count = defaultPrefix, defaultKeys
-	if k.Kind == KeyZipf {
-		k.S = defaultExponent
-	}
-	if k.Kind == KeySequential {
-		k.Count = 0
-	}
-	if f == nil {
-		return k
-	}
-	if k.Kind != KeySequential {
-		k.Count = f.integer("count", defaultKeys, 1, maxKeys)
-	}
-	if k.Kind == KeyZipf {
-		k.S = f.quantity("exponent", numbers, defaultExponent, 0.01, 10)
-	}
-	if prefix, n := f.text("prefix"); n != nil {
-		if !keyPrefix.MatchString(prefix) {
-			d.report(n.at, f.sub("prefix"), fmt.Sprintf("a key cannot begin with %s", quoted(prefix)), "use letters, digits and `._:/-`, at most 64")
-		}
-		k.Prefix = prefix
-	}
-	return k
 }

@@ -13,14 +13,19 @@ import (
 // one takes its place, so that one mistake makes one message.
 type decoder struct {
 	plan  *Plan
-	lines []string    // of the file
-	shift map[int]int // line → characters that it was moved to the right to be read
+	files []*source // the workload, and what it extends
+	file  int       // the one being read
 	sets  []string
 	errs  Errors
+	muted map[span]bool // values with a mistake that has been reported
+	// rewritten: what is run is not the text of one file as it stands.
+	rewritten bool
 	// torn: part of the text could not be read, so what is missing may have been there.
 	torn bool
 
-	scale        float64
+	scale        float64 // of the lengths and times of the phase being read
+	intensity    float64
+	stretch      float64             // scale of all phases but warm-ups
 	topicsBroken bool                // topics could not be read at all
 	topics       []string            // names declared, those of broken sections too
 	tags         map[string][]string // topic → tags that producers set; nil value: some set none
@@ -28,17 +33,22 @@ type decoder struct {
 	producer     map[string]span
 	used         map[string]bool // producers with arrivals
 	wrote        map[string]bool // topics with a producer
+	replied      map[string]bool // topics with a producer of requests
 	cues         []cue           // where each threshold stands
+	later        []asked         // thresholds of phases
 }
 
 // report adds a mistake.
 func (d *decoder) report(at span, path, message, suggestion string) {
-	e := &Error{File: d.errs.File, Line: at.line, Column: at.column, Width: at.width, Path: path,
-		Message: message, Suggestion: suggestion, order: at.set}
+	if d.muted[at] {
+		return
+	}
+	e := &Error{File: d.files[at.file].name, Line: at.line, Column: at.column, Width: at.width, Path: path,
+		Message: unmasked(message), Suggestion: unmasked(suggestion), order: at.file, from: at.file}
 	if at.set > 0 {
-		e.Line, e.Set = 0, d.sets[at.set-1]
+		e.Line, e.Set, e.File, e.order = 0, d.sets[at.set-1], d.errs.File, maxChain+1+at.set
 	} else {
-		e.Column -= d.shift[at.line]
+		e.Column -= d.files[at.file].shift[at.line]
 	}
 	d.errs.List = append(d.errs.List, e)
 }
@@ -50,8 +60,8 @@ func (d *decoder) found() *Errors {
 		switch {
 		case e.Set != "":
 			e.Excerpt, e.caret = excerpt(setPrefix+e.Set, e.Column, e.Width)
-		case e.Line > 0 && e.Line <= len(d.lines):
-			e.Excerpt, e.caret = excerpt(d.lines[e.Line-1], e.Column, e.Width)
+		case e.Line > 0 && e.Line <= len(d.files[e.from].lines):
+			e.Excerpt, e.caret = excerpt(d.files[e.from].lines[e.Line-1], e.Column, e.Width)
 		}
 	}
 	return all
@@ -68,9 +78,13 @@ type object struct {
 	doubt  bool // something in it was not understood, so what is missing may be that
 }
 
-// object checks that n is a mapping with no other keys than allowed. A key that
-// is nearly right is reported and then read as the right one.
-func (d *decoder) object(n *node, path, what string, allowed ...string) *object {
+// object checks that n is a mapping with no other keys than the schema has for
+// it. A key that is nearly right is reported and then read as the right one.
+func (d *decoder) object(n *node, path, what, name string) *object {
+	return d.objectOf(n, path, what, keysOf(name))
+}
+
+func (d *decoder) objectOf(n *node, path, what string, allowed []string) *object {
 	o := &object{d: d, path: path, what: what, at: n.at, fields: map[string]*node{}, places: map[string]span{}}
 	if n.kind == nullNode {
 		return o
@@ -262,6 +276,29 @@ func (o *object) integer(key string, def, least, most int) int {
 func (o *object) duration(key string, def, least, most time.Duration) time.Duration {
 	micros := func(d time.Duration) float64 { return float64(d) / 1e3 }
 	return asDuration(o.quantity(key, times, micros(def), micros(least), micros(most)))
+}
+
+// only returns the one of keys that is there, "" without one. More than one is
+// a mistake.
+func (o *object) only(keys ...string) string {
+	var found []string
+	for _, key := range keys {
+		if o.has(key) {
+			found = append(found, key)
+		}
+	}
+	if len(found) > 1 {
+		o.d.report(o.places[found[1]], o.sub(found[1]), fmt.Sprintf("%s exclude each other", strings.Join(backquoted(found), " and ")), "keep one")
+	}
+	if len(found) == 0 {
+		return ""
+	}
+	return found[0]
+}
+
+// refuse reports the key that something else makes impossible.
+func (o *object) refuse(key, message, hint string) {
+	o.d.report(o.places[key], o.sub(key), message, hint)
 }
 
 // shown names what stands at n, for "found …".

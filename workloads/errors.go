@@ -22,6 +22,7 @@ type Error struct {
 
 	caret string // the line below the excerpt
 	order int
+	from  int                         // which of the decoder's files
 	mend  func(lines []string, i int) // changes line i so that reading can go on
 }
 
@@ -51,7 +52,7 @@ func (e *Error) Error() string {
 }
 
 // Errors is every mistake found in one workload, in the order of the file, then
-// of the --set flags. Load returns it as its error.
+// of those that it extends, then of the --set flags. Load returns it as its error.
 type Errors struct {
 	File string   `json:"file"`
 	List []*Error `json:"errors"`

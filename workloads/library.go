@@ -34,7 +34,7 @@ func Library() []Entry {
 			continue
 		}
 		e := Entry{Name: f.Name()}
-		if p, err := Parse(f.Name(), text, nil); err == nil {
+		if p, err := load(librarySource(f.Name(), f.Name(), ""), text, nil); err == nil {
 			e.Description = p.Description
 		}
 		all = append(all, e)
@@ -66,9 +66,9 @@ func (e *NotFoundError) Error() string {
 	return b.String()
 }
 
-// find returns the text of a workload: the file of that name, else the entry
-// of the library.
-func find(name, dir string) ([]byte, error) {
+// find returns the text of a workload and where it is: the file of that name,
+// else the entry of the library.
+func find(name, dir string) (*source, []byte, error) {
 	where := name
 	if dir != "" && !filepath.IsAbs(name) {
 		where = filepath.Join(dir, name)
@@ -76,19 +76,17 @@ func find(name, dir string) ([]byte, error) {
 	for _, candidate := range []string{where, where + ".yaml"} {
 		text, err := readFile(candidate)
 		if err == nil {
-			return text, nil
+			return fileSource(name, candidate), text, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errFolder) {
-			return nil, fmt.Errorf("reading workload: %w", err)
+			return nil, nil, fmt.Errorf("reading workload: %w", err)
 		}
 	}
-	base := path.Base(filepath.ToSlash(name))
-	for _, candidate := range []string{base, strings.TrimSuffix(base, ".yml") + ".yaml"} {
-		if text, err := library.ReadFile(candidate); err == nil {
-			return text, nil
-		}
+	if entry := inLibrary(name); entry != "" {
+		text, err := library.ReadFile(entry)
+		return librarySource(name, entry, dir), text, err
 	}
-	return nil, &NotFoundError{Name: name, Library: Library()}
+	return nil, nil, &NotFoundError{Name: name, Library: Library()}
 }
 
 var errFolder = errors.New("is a folder")

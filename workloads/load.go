@@ -23,25 +23,28 @@ type Options struct {
 // Every mistake in file and Set is in the *Errors that Load then returns. Other
 // errors are those of finding and opening the file. Nothing is ever written.
 func Load(name string, opt Options) (*Plan, error) {
-	text, err := find(name, opt.Dir)
+	src, text, err := find(name, opt.Dir)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(name, text, opt.Set)
+	return load(src, text, opt.Set)
 }
 
 // Parse reads a workload from text. file is its name in messages and results;
 // its base without extension is the workload's name unless the text gives one.
+// Files that the text names are looked up beside file.
 func Parse(file string, text []byte, set []string) (*Plan, error) {
-	d := &decoder{sets: set, shift: map[int]int{}, plan: &Plan{File: file, Set: set, Name: baseName(file)}}
-	d.errs.File = file
-	if !d.checkText(text) {
-		return nil, d.found()
-	}
-	d.lines = strings.Split(string(text), "\n")
-	root := d.readText(string(text))
+	return load(fileSource(file, file), text, set)
+}
+
+func load(src *source, text []byte, set []string) (*Plan, error) {
+	d := &decoder{sets: set, plan: &Plan{File: src.name, Set: set, Name: baseName(src.name)}}
+	d.errs.File = src.name
+	root := d.read(src, text)
+	d.file = 0
 	if root != nil {
 		d.apply(root)
+		d.variables(root)
 		d.workload(root)
 		d.checkWhole(root)
 	}
@@ -49,7 +52,7 @@ func Parse(file string, text []byte, set []string) (*Plan, error) {
 		return nil, d.found()
 	}
 	d.plan.Text = string(text)
-	if len(set) > 0 {
+	if len(set) > 0 || d.rewritten {
 		d.plan.Text = written(root)
 	}
 	sum := sha256.Sum256([]byte(d.plan.Text))

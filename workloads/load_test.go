@@ -25,6 +25,12 @@ func parse(t *testing.T, text string, set ...string) *Plan {
 // tiny is the least that a workload must say.
 const tiny = "phases:\n  rush: {duration: 5s, arrivals: 500/s}\n"
 
+// pushing fills in what a consumer group has that says nothing.
+func pushing(c Consumer, topic string, threads int) Consumer {
+	c.Topic, c.Threads, c.Mode, c.PullBatch, c.MaxReconsume = topic, threads, Push, 32, 16
+	return c
+}
+
 func constant(producer string, rate float64) Arrivals {
 	return Arrivals{Producer: producer, Process: Constant, Rate: []RatePoint{{PerSecond: rate}}}
 }
@@ -37,7 +43,7 @@ func TestDefaults(t *testing.T) {
 		Topics: []Topic{{Name: "rmqbench", Queues: 8}},
 		Producers: []Producer{{
 			Name: "producer", Topic: "rmqbench", Count: 1, MaxInFlight: 1024, Timeout: 3 * time.Second,
-			Size: Dist{Kind: DistFixed, A: 1024}, Content: Content{Kind: ContentRandom}, Keys: Keys{Kind: KeyNone},
+			Size: Dist{Kind: DistFixed, A: 1024}, Content: Content{Kind: ContentRandom}, Keys: Keys{Kind: KeyNone}, Batch: 1,
 		}},
 		Phases: []Phase{{Name: "rush", Duration: 5 * time.Second, Arrivals: []Arrivals{constant("producer", 500)}}},
 		Limits: Limits{LatenessP99: 10 * time.Millisecond, DropShare: .001, Interval: time.Second},
@@ -53,7 +59,7 @@ func TestDefaults(t *testing.T) {
 func TestConsumersGetADrain(t *testing.T) {
 	t.Parallel()
 	p := parse(t, tiny+"consumers: {fulfilment: }\n")
-	want := []Consumer{{Name: "fulfilment", Topic: "rmqbench", Members: 1, Tags: "*", Processing: Dist{Kind: DistFixed}, Threads: 20}}
+	want := []Consumer{pushing(Consumer{Name: "fulfilment", Members: 1, Tags: "*", Processing: Dist{Kind: DistFixed}}, "rmqbench", 20)}
 	if diff := cmp.Diff(want, p.Consumers); diff != "" {
 		t.Errorf("consumers (-want +got):\n%s", diff)
 	}
@@ -73,7 +79,7 @@ description: >
   everything
   at once
 seed: 42
-scale: 2
+intensity: 2
 topics:
   orders: {queues: 16}
   logs:
@@ -133,22 +139,22 @@ func TestEverything(t *testing.T) {
 		Name: "full", Description: "everything at once", File: "test.yaml", Text: full, SHA256: got.SHA256, Seed: 42,
 		Topics: []Topic{{"orders", 16}, {"logs", 8}},
 		Producers: []Producer{{
-			Name: "shop", Topic: "orders", Count: 3, MaxInFlight: 77, Timeout: 90 * s,
+			Name: "shop", Topic: "orders", Batch: 1, Count: 3, MaxInFlight: 77, Timeout: 90 * s,
 			Size:    Dist{Kind: DistLogNormal, A: 1024, B: .25, Min: 128, Max: 1 << 20},
 			Content: Content{Kind: ContentJSON, Template: `{"k":"{{key}}","s":{{sequence}},"p":{{producer}}}`},
 			Keys:    Keys{Kind: KeyZipf, Count: 1000, S: 1.5, Prefix: "sku-"},
 			Tags:    []Tag{{"created", .7}, {"paid", .3}},
 		}, {
-			Name: "logger", Topic: "logs", Count: 1, MaxInFlight: 1024, Timeout: 3 * s,
+			Name: "logger", Topic: "logs", Batch: 1, Count: 1, MaxInFlight: 1024, Timeout: 3 * s,
 			Size:    Dist{Kind: DistUniform, A: 100, B: 2000},
 			Content: Content{Kind: ContentCompressible, Ratio: .25},
 			Keys:    Keys{Kind: KeySequential, Prefix: "l"},
 			Tags:    []Tag{{"info", 1}, {"warn", 1}},
 		}},
 		Consumers: []Consumer{
-			{Name: "billing", Topic: "orders", Members: 2, Tags: "paid || created", Threads: 4, Processing: Dist{Kind: DistExponential, A: 1000, Max: 1e6}},
-			{Name: "audit", Topic: "orders", Members: 1, Tags: "paid || created", Threads: 20, Processing: Dist{Kind: DistFixed, A: 200}},
-			{Name: "all", Topic: "logs", Members: 1, Tags: "*", Threads: 20, Processing: Dist{Kind: DistUniform, A: 0, B: 1000}},
+			pushing(Consumer{Name: "billing", Members: 2, Tags: "paid || created", Processing: Dist{Kind: DistExponential, A: 1000, Max: 1e6}}, "orders", 4),
+			pushing(Consumer{Name: "audit", Members: 1, Tags: "paid || created", Processing: Dist{Kind: DistFixed, A: 200}}, "orders", 20),
+			pushing(Consumer{Name: "all", Members: 1, Tags: "*", Processing: Dist{Kind: DistUniform, A: 0, B: 1000}}, "logs", 20),
 		},
 		Phases: []Phase{
 			{Name: "start", Duration: s, Warmup: true, Arrivals: []Arrivals{constant("shop", 20)}},
@@ -203,7 +209,10 @@ func TestSet(t *testing.T) {
 			r := p.Phases[2].Arrivals[0].Rate
 			return len(r) == 1 && r[0].PerSecond == 14
 		}},
-		{"scale", tiny, []string{"scale=0.5"}, func(p *Plan) bool { return p.Phases[0].Arrivals[0].Rate[0].PerSecond == 250 }},
+		{"intensity", tiny, []string{"intensity=0.5"}, func(p *Plan) bool { return p.Phases[0].Arrivals[0].Rate[0].PerSecond == 250 }},
+		{"scale", tiny, []string{"scale=60"}, func(p *Plan) bool {
+			return p.Phases[0].Duration == 5*time.Minute && p.Phases[0].Arrivals[0].Rate[0].PerSecond == 500
+		}},
 		{"seed", full, []string{"seed=7"}, func(p *Plan) bool { return p.Seed == 7 }},
 		{"missing section", tiny, []string{"limits.drops=5%"}, func(p *Plan) bool { return p.Limits.DropShare == .05 }},
 		{"size of the default group", tiny, []string{"producers.producer.size.value=2KiB"}, func(p *Plan) bool { return p.Producers[0].Size.A == 2048 }},

@@ -220,6 +220,7 @@ func FuzzLoad(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(string(text), "scale=2")
+		f.Add(string(text), "intensity=2")
 	}
 	if raw, err := os.ReadFile(transcript); err == nil {
 		for _, c := range strings.Split(string(raw), "\n=== ")[1:] {

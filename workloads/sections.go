@@ -20,6 +20,11 @@ const (
 	maxKeys       = 1_000_000_000
 	maxProcessing = 10 * time.Minute
 	maxTimeout    = 10 * time.Minute
+	maxPullBatch  = 1024
+	maxBatch      = 1000
+	maxTimer      = 3 * 24 * time.Hour // timerMaxDelaySec of a broker
+	maxLevel      = 18
+	maxReplyBytes = MaxSize
 )
 
 // Defaults of the language.
@@ -41,6 +46,12 @@ const (
 	defaultInterval  = time.Second
 	defaultLateness  = 10 * time.Millisecond
 	defaultDropShare = 0.001
+
+	defaultPullBatch = 32
+	defaultReconsume = 16
+	defaultInvisible = 60 * time.Second
+	defaultOpen      = 1000
+	defaultSlow      = 10.0
 )
 
 var (
@@ -48,16 +59,18 @@ var (
 	phaseName = regexp.MustCompile(`^[\pL\pN][\pL\pN_-]{0,63}$`)
 	tagName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 	keyPrefix = regexp.MustCompile(`^[A-Za-z0-9._:/-]{0,64}$`)
+	brokerKey = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.]{0,127}$`)
 	systemish = regexp.MustCompile(`(?i)^(TBW102|SCHEDULE_TOPIC_XXXX|BenchmarkTest|SELF_TEST_TOPIC|OFFSET_MOVED_EVENT|DefaultCluster|DefaultHeartBeatSyncerTopic|TRANS_CHECK_MAX_TIME_TOPIC|RMQ_SYS_.*|rmq_sys_.*|CID_.*|DEFAULT_CONSUMER|DEFAULT_PRODUCER|TOOLS_CONSUMER|FILTERSRV_CONSUMER|SELF_TEST_C_GROUP|SELF_TEST_P_GROUP|CLIENT_INNER_PRODUCER)$`)
 )
 
-var topKeys = []string{"name", "description", "seed", "scale", "topics", "producers", "consumers", "phases", "thresholds", "limits"}
-
 // workload reads the whole tree into d.plan.
 func (d *decoder) workload(root *node) {
-	o := d.object(root, "", "the workload", topKeys...)
+	o := d.object(root, "", "the workload", "")
 	if root.kind != mapNode && root.kind != nullNode {
 		return
+	}
+	if n := o.fields["extends"]; n != nil && n.at.set > 0 {
+		d.report(o.places["extends"], "extends", "`extends` cannot be set", "write it into the file")
 	}
 	if name, n := o.text("name"); n != nil {
 		d.checkName(name, n.at, "name", "a workload's name", plainName)
@@ -67,10 +80,13 @@ func (d *decoder) workload(root *node) {
 		d.plan.Description = printable(strings.Join(strings.Fields(text), " "))
 	}
 	d.plan.Seed = uint64(o.quantity("seed", numbers, defaultSeed, 0, 1<<53))
-	d.scale = o.quantity("scale", numbers, 1, 1e-6, 1e6)
+	d.stretch = o.quantity("scale", numbers, 1, 1e-6, 1e6)
+	d.intensity = o.quantity("intensity", numbers, 1, 1e-6, 1e6)
+	d.readBroker(o)
 	d.readTopics(o)
 	d.readProducers(o)
 	d.readConsumers(o)
+	d.offerFilters()
 	d.readPhases(o)
 	d.readLimits(o)
 	d.readThresholds(o)
@@ -89,7 +105,7 @@ func (d *decoder) readTopics(o *object) {
 	o.named("topics", "topics", func(name string, at span, n *node) {
 		path := "topics." + name
 		d.checkName(name, at, path, "a topic's name", plainName)
-		t := d.object(n, path, "topic "+quoted(name), "queues")
+		t := d.object(n, path, "topic "+quoted(name), "topic")
 		d.plan.Topics = append(d.plan.Topics, Topic{Name: name, Queues: t.integer("queues", defaultQueues, 1, maxQueues)})
 		d.topics = append(d.topics, name)
 	})
@@ -123,178 +139,44 @@ func (d *decoder) topicOf(o *object) string {
 	return name
 }
 
-func (d *decoder) readProducers(o *object) {
-	d.tags, d.producer, d.wrote = map[string][]string{}, map[string]span{}, map[string]bool{}
-	o.named("producers", "producer groups", func(name string, at span, n *node) {
-		path := "producers." + name
-		d.checkName(name, at, path, "a producer group's name", plainName)
-		if slices.Contains(arrivalKeys, name) {
-			d.report(at, path, fmt.Sprintf("a producer group cannot be called %s", quoted(name)), "the word has a meaning in `arrivals`; choose another")
+// readBroker reads settings for brokers that the run starts.
+func (d *decoder) readBroker(o *object) {
+	n := o.fields["broker"]
+	if n == nil || n.kind == nullNode {
+		return
+	}
+	if n.kind != mapNode {
+		d.report(n.at, "broker", fmt.Sprintf("`broker` must be a mapping from settings to values, found %s", shown(n)), "for example `broker: {flushDiskType: SYNC_FLUSH}`")
+		return
+	}
+	for _, e := range n.entries {
+		path := "broker." + e.key
+		switch {
+		case !brokerKey.MatchString(e.key):
+			d.report(e.at, path, fmt.Sprintf("a setting of a broker cannot be called %s", quoted(e.key)), "use the key of Java's configuration, for example `flushDiskType`")
+		case e.value.kind != scalarNode:
+			d.report(e.at, path, fmt.Sprintf("%s must be a single value, found %s", quoted(e.key), shown(e.value)), "")
+		case strings.ContainsAny(e.value.text, "\n\r\x00"):
+			d.report(e.value.at, path, fmt.Sprintf("the value of %s must be one line", quoted(e.key)), "")
+		default:
+			d.setBroker(e.key, e.value.text)
 		}
-		d.producer[name] = at
-		d.plan.Producers = append(d.plan.Producers, d.readProducer(name, path, n))
-	})
-	if n := o.fields["producers"]; n == nil || n.kind == nullNode || n.kind == mapNode && len(n.entries) == 0 {
-		d.producer[defaultProducer] = o.at
-		d.plan.Producers = []Producer{d.readProducer(defaultProducer, "producers."+defaultProducer, &node{at: o.at})}
 	}
 }
 
-func (d *decoder) readProducer(name, path string, n *node) Producer {
-	o := d.object(n, path, "producer group "+quoted(name), "topic", "count", "maxInFlight", "timeout", "size", "content", "keys", "tags")
-	p := Producer{
-		Name: name, Topic: d.topicOf(o),
-		Count:       o.integer("count", 1, 1, maxInstances),
-		MaxInFlight: o.integer("maxInFlight", defaultInFlight, 1, maxInFlight),
-		Timeout:     o.duration("timeout", defaultTimeout, time.Millisecond, maxTimeout),
-		Size:        d.dist(o, "size", sizes, Dist{Kind: DistFixed, A: defaultSize}, MinSize, MaxSize),
-		Keys:        d.keys(o),
-		Tags:        d.producerTags(o),
+func (d *decoder) setBroker(key, value string) {
+	if d.plan.Broker == nil {
+		d.plan.Broker = map[string]string{}
 	}
-	p.Content = d.content(o, p.Keys)
-	d.wrote[p.Topic] = true
-	if _, seen := d.tags[p.Topic]; !seen {
-		d.tags[p.Topic] = []string{}
-	}
-	for _, t := range p.Tags {
-		d.tags[p.Topic] = append(d.tags[p.Topic], t.Name)
-	}
-	return p
+	d.plan.Broker[key] = value
 }
 
-func (d *decoder) readConsumers(o *object) {
-	o.named("consumers", "consumer groups", func(name string, at span, n *node) {
-		path := "consumers." + name
-		d.checkName(name, at, path, "a consumer group's name", plainName)
-		c := d.object(n, path, "consumer group "+quoted(name), "topic", "members", "tags", "processing", "threads")
-		d.plan.Consumers = append(d.plan.Consumers, Consumer{
-			Name: name, Topic: d.consumedTopic(c),
-			Members:    c.integer("members", 1, 1, maxInstances),
-			Tags:       d.subscription(c),
-			Processing: d.dist(c, "processing", times, Dist{Kind: DistFixed}, 0, float64(maxProcessing)/1e3),
-			Threads:    c.integer("threads", defaultThreads, 1, maxThreads),
-		})
-	})
-}
-
-// consumedTopic is topicOf for a reader: somebody must write to the topic.
-func (d *decoder) consumedTopic(o *object) string {
-	topic := d.topicOf(o)
-	if topic != "" && !d.wrote[topic] && !d.torn && !d.wrote[""] {
-		n := o.fields["topic"]
-		at := o.at
-		if n != nil {
-			at = n.at
-		}
-		d.report(at, o.sub("topic"), fmt.Sprintf("no producer group writes to topic %s", quoted(topic)), "read a topic that is written, or add a producer group for it")
-	}
-	return topic
-}
-
-// producerTags reads `created`, `[created, paid]` or `{created: 70%, paid: 30%}`.
-func (d *decoder) producerTags(o *object) []Tag {
-	n := o.value("tags")
-	if n == nil {
-		return nil
-	}
-	path := o.sub("tags")
-	var tags []Tag
-	add := func(name string, at span, weight float64) {
-		if !tagName.MatchString(name) {
-			d.report(at, path, fmt.Sprintf("a tag cannot be %s", quoted(name)), "use letters, digits and `._-`, at most 64")
-		}
-		if slices.ContainsFunc(tags, func(t Tag) bool { return t.Name == name }) {
-			d.report(at, path, fmt.Sprintf("tag %s is here twice", quoted(name)), "leave one away")
-		}
-		tags = append(tags, Tag{Name: name, Weight: weight})
-	}
-	switch n.kind {
-	case scalarNode:
-		add(n.text, n.at, 1)
-	case listNode:
-		for _, item := range n.items {
-			if item.kind != scalarNode {
-				d.report(item.at, path, fmt.Sprintf("a tag must be a single value, found %s", shown(item)), "for example `[created, paid]`")
-				continue
-			}
-			add(item.text, item.at, 1)
-		}
-	case mapNode:
-		for _, e := range n.entries {
-			add(e.key, e.at, d.weight(e, path))
+// offerFilters switches SQL filters on in brokers of our own: they are off by default.
+func (d *decoder) offerFilters() {
+	const key = "enablePropertyFilter"
+	for _, c := range d.plan.Consumers {
+		if _, set := d.plan.Broker[key]; c.SQL != "" && !set {
+			d.setBroker(key, "true")
 		}
 	}
-	d.checkWeights(tags, n, path)
-	return tags
-}
-
-func (d *decoder) weight(e entry, path string) float64 {
-	if e.value.kind == nullNode {
-		d.report(e.at, path+"."+e.key, fmt.Sprintf("tag %s has no weight", quoted(e.key)), "write a share such as `70%`, or a list of tags for equal shares")
-		return 1
-	}
-	return d.quantity(e.value, path+"."+e.key, e.key, shares, 1, 0, 1e6)
-}
-
-func (d *decoder) checkWeights(tags []Tag, n *node, path string) {
-	sum := 0.
-	for _, t := range tags {
-		sum += t.Weight
-	}
-	if len(tags) > 0 && sum == 0 {
-		d.report(n.at, path, "no tag has a share", "give at least one a weight above 0")
-	}
-	if len(tags) > maxThings {
-		d.report(n.at, path, fmt.Sprintf("more than %d tags", maxThings), "")
-	}
-}
-
-// subscription reads `"*"`, `paid`, `"paid || refunded"` or `[paid, refunded]`
-// into an expression. Each tag must be one that is sent.
-func (d *decoder) subscription(o *object) string {
-	n := o.value("tags")
-	if n == nil {
-		return "*"
-	}
-	var names []string
-	check := func(name string, at span) {
-		names = append(names, name)
-		topic := ""
-		if t := o.fields["topic"]; t != nil {
-			topic = t.text
-		} else if len(d.topics) == 1 {
-			topic = d.topics[0]
-		}
-		sent, known := d.tags[topic]
-		if name != "*" && known && !d.torn && !slices.Contains(sent, name) {
-			d.report(at, o.sub("tags"), fmt.Sprintf("no producer group of topic %s sets the tag %s", quoted(topic), quoted(name)), tagHint(name, sent))
-		}
-	}
-	switch n.kind {
-	case scalarNode:
-		for _, name := range strings.Split(n.text, "||") {
-			check(strings.TrimSpace(name), n.at)
-		}
-	case listNode:
-		for _, item := range n.items {
-			if item.kind != scalarNode {
-				d.report(item.at, o.sub("tags"), fmt.Sprintf("a tag must be a single value, found %s", shown(item)), "for example `[created, paid]`")
-				continue
-			}
-			check(item.text, item.at)
-		}
-	case mapNode:
-		d.report(n.at, o.sub("tags"), "`tags` of a consumer group is a list, not a mapping", "for example `[created, paid]`, or `\"*\"` for all")
-	}
-	if len(names) == 0 || slices.Contains(names, "*") {
-		return "*"
-	}
-	return strings.Join(names, " || ")
-}
-
-func tagHint(name string, sent []string) string {
-	if len(sent) == 0 {
-		return "the group would receive nothing; give the producers `tags`, or leave this away"
-	}
-	return didYouMean(name, sent)
 }

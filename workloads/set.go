@@ -12,7 +12,10 @@ const setPrefix = "--set "
 
 // shorthands are the values that may be written as a scalar, and the key of
 // the mapping that the scalar stands for.
-var shorthands = map[string]string{"arrivals": "rate", "size": "value", "processing": "value", "content": "kind", "keys": "kind"}
+var shorthands = map[string]string{
+	"arrivals": "rate", "size": "value", "processing": "value", "content": "kind", "keys": "kind", "reply": "value",
+	"after": "value", "think": "value", "delay": "after", "fail": "share", "closedLoop": "concurrency",
+}
 
 // namedSections hold things with names of the user's own: --set changes those
 // that are there and makes none.
@@ -41,7 +44,9 @@ func (d *decoder) apply(root *node) {
 			continue
 		}
 		s := setter{d: d, set: i + 1, value: value, parts: strings.Split(strings.TrimSpace(path), ".")}
-		s.descend(root, 0)
+		if s.variable(root) {
+			s.descend(root, 0)
+		}
 	}
 }
 
@@ -51,12 +56,36 @@ type setter struct {
 	set   int
 	value *node
 	parts []string
+	lead  int // parts that were not written
+}
+
+// variable turns `peak`, when it is a variable, into `vars.peak`. It reports
+// false when a variable was meant that there is not.
+func (s *setter) variable(root *node) bool {
+	vars := root.get("vars")
+	name := s.parts[0]
+	if len(s.parts) > 1 || vars == nil || vars.kind != mapNode || slices.Contains(keysOf(""), name) {
+		return true
+	}
+	var names []string
+	for _, e := range vars.entries {
+		names = append(names, e.key)
+	}
+	near := nearest(name, names)
+	switch {
+	case slices.Contains(names, name):
+		s.parts, s.lead = []string{"vars", name}, 1
+	case near != "" && nearest(name, keysOf("")) == "":
+		s.d.report(s.at(0), name, fmt.Sprintf("there is no variable %s", quoted(name)), "did you mean `"+near+"`?")
+		return false
+	}
+	return true
 }
 
 // at is the place of the k-th part of the path.
 func (s *setter) at(k int) span {
 	column := len(setPrefix) + 1
-	for _, p := range s.parts[:k] {
+	for _, p := range s.parts[min(s.lead, k):k] {
 		column += utf8.RuneCountInString(p) + 1
 	}
 	return span{set: s.set, column: column, width: max(utf8.RuneCountInString(s.parts[k]), 1)}
@@ -113,8 +142,8 @@ func (s *setter) into(n *node, k int) {
 		s.d.report(s.at(k), s.path(k), fmt.Sprintf("there is no %s %s", namedSections[s.parts[0]], quoted(part)), didYouMean(part, names))
 		return
 	}
-	if k == len(s.parts)-1 && slices.Contains(rateForms, part) && slices.Contains(s.parts[:k], "arrivals") {
-		n.entries = slices.DeleteFunc(n.entries, func(e entry) bool { return e.key != part && slices.Contains(rateForms, e.key) })
+	if k == len(s.parts)-1 && isForm(part) && slices.Contains(s.parts[:k], "arrivals") {
+		n.entries = slices.DeleteFunc(n.entries, func(e entry) bool { return e.key != part && isForm(e.key) })
 	}
 	i := n.index(part)
 	if i < 0 {

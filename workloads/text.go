@@ -48,7 +48,7 @@ func (d *decoder) readText(text string) *node {
 func (d *decoder) repeats(news []*Error, before int) bool {
 	old := d.errs.List[:before]
 	fresh := slices.DeleteFunc(slices.Clone(news), func(e *Error) bool {
-		return slices.ContainsFunc(old, func(o *Error) bool { return o.Line == e.Line && o.Column == e.Column })
+		return slices.ContainsFunc(old, func(o *Error) bool { return o.from == e.from && o.Line == e.Line && o.Column == e.Column })
 	})
 	d.errs.List = append(old, fresh...)
 	return len(fresh) == 0
@@ -127,10 +127,10 @@ func (d *decoder) untabbed(lines []string) []string {
 		body := strings.TrimLeft(line, " \t")
 		head := line[:len(line)-len(body)]
 		if tab := strings.IndexByte(head, '\t'); tab >= 0 && strings.TrimSpace(body) != "" {
-			d.report(span{line: i + 1, column: tab + 1, width: 1}, "", "a tab indents this line", "YAML is indented with spaces")
+			d.report(span{file: d.file, line: i + 1, column: tab + 1, width: 1}, "", "a tab indents this line", "YAML is indented with spaces")
 			d.torn = true
 			out[i] = strings.Repeat(" ", above) + body
-			d.shift[i+1] = above - len(head)
+			d.current().shift[i+1] = above - len(head)
 		}
 		if text := strings.TrimSpace(withoutComment(out[i])); text != "" && !strings.HasPrefix(text, "#") {
 			above = indentOf(out[i])
@@ -159,8 +159,9 @@ func (d *decoder) syntaxError(err error, tokens token.Tokens, place func(span) s
 		d.last().mend = closeWith(shut)
 		return
 	}
-	if at.line <= len(d.lines) && at.line > 0 && tightColon.MatchString(d.lines[at.line-1]) {
-		d.tight(place(at), strings.TrimSpace(d.lines[at.line-1]))
+	lines := d.current().lines
+	if at.line <= len(lines) && at.line > 0 && tightColon.MatchString(lines[at.line-1]) {
+		d.tight(place(at), strings.TrimSpace(lines[at.line-1]))
 		return
 	}
 	d.report(place(at), "", "not valid YAML: "+printable(message), syntaxHint(message))
@@ -197,16 +198,16 @@ func unclosed(tokens token.Tokens, at span) *token.Token {
 
 // checkText refuses what is no text at all. It reports at most one mistake.
 func (d *decoder) checkText(text []byte) bool {
-	start := span{line: 1, column: 1, width: 1}
+	start := span{file: d.file, line: 1, column: 1, width: 1}
 	switch {
 	case len(text) > maxFileSize:
-		d.report(span{}, "", fmt.Sprintf("the file has more than %d KiB", maxFileSize>>10), "a workload is a page of text; is this the right file?")
+		d.report(span{file: d.file}, "", fmt.Sprintf("the file has more than %d KiB", maxFileSize>>10), "a workload is a page of text; is this the right file?")
 	case len(bytes.TrimSpace(text)) == 0:
-		d.report(span{}, "", "the file is empty", "a workload needs at least `phases:` with one phase")
+		d.report(span{file: d.file}, "", "the file is empty", "a workload needs at least `phases:` with one phase")
 	case bytes.IndexByte(text, 0) >= 0:
-		d.report(span{}, "", "the file is not text", "a workload is a YAML file; is this the right one?")
+		d.report(span{file: d.file}, "", "the file is not text", "a workload is a YAML file; is this the right one?")
 	case !utf8.Valid(text):
-		d.report(invalidUTF8(text), "", "the file is not UTF-8", "save it as UTF-8")
+		d.report(d.invalidUTF8(text), "", "the file is not UTF-8", "save it as UTF-8")
 	case bytes.HasPrefix(text, []byte("\ufeff")):
 		d.report(start, "", "the file starts with a byte order mark", "save it as UTF-8 without BOM")
 	default:
@@ -215,8 +216,8 @@ func (d *decoder) checkText(text []byte) bool {
 	return false
 }
 
-func invalidUTF8(text []byte) span {
-	at := span{line: 1, column: 1, width: 1}
+func (d *decoder) invalidUTF8(text []byte) span {
+	at := span{file: d.file, line: 1, column: 1, width: 1}
 	for len(text) > 0 {
 		r, n := utf8.DecodeRune(text)
 		if r == utf8.RuneError && n == 1 {

@@ -11,15 +11,19 @@ import (
 
 // What a threshold can ask for.
 var (
-	timeMetrics   = []string{"p50", "p90", "p99", "p99.9", "p99.99", "max", "mean"}
-	opMetrics     = append(slices.Clone(timeMetrics), "rate", "errorRate", "count")
-	ledgerMetrics = []string{"sent", "acked", "failed", "unknown", "received", "lost", "duplicated", "outOfOrder", "corrupt", "foreign"}
-	ops           = []string{"send", "receive"}
-	comparisons   = []string{"<=", "<", ">=", ">", "==", "!="}
+	timeMetrics  = []string{"p50", "p90", "p99", "p99.9", "p99.99", "max", "mean"}
+	opMetrics    = append(slices.Clone(timeMetrics), "rate", "errorRate", "count")
+	groupMetrics = []string{"received", "lost", "duplicated", "outOfOrder", "retried", "replayed", "redelivered", "notReplayed", "dead"}
+	// ledgerMetrics are counted over the whole run, groupMetrics also for one consumer group.
+	ledgerMetrics = slices.Concat([]string{"sent", "acked", "failed", "unknown"}, groupMetrics,
+		[]string{"corrupt", "foreign", "early", "rolledBack", "visible", "unknownReceived", "failedReceived"})
+	phaseMetrics = []string{"catchUp", "drainRate"} // of a phase that began with a backlog
+	ops          = []string{"send", "receive", "reply", "delivery"}
+	comparisons  = []string{"<=", "<", ">=", ">", "==", "!="}
 )
 
 // samplesFor is how many messages a percentile needs before it says anything.
-var samplesFor = map[string]float64{"p99.9": 1_000, "p99.99": 10_000}
+var samplesFor = map[string]float64{"p99": 100, "p99.9": 1_000, "p99.99": 10_000}
 
 var thresholdForm = regexp.MustCompile(`^\s*([^\s<>=!]+)\s*(<=|>=|==|!=|<|>|=<|=>|=|!)\s*(.*?)\s*$`)
 
@@ -29,36 +33,62 @@ type cue struct {
 	path string
 }
 
+// asked is a list of thresholds that stands in a phase.
+type asked struct {
+	list        *node
+	path, phase string
+}
+
+// phaseThresholds keeps the demands of a phase until everything that they can
+// name is known.
+func (d *decoder) phaseThresholds(o *object, phase string) {
+	if n := o.fields["thresholds"]; n != nil {
+		d.later = append(d.later, asked{n, o.sub("thresholds"), phase})
+	}
+}
+
 func (d *decoder) readThresholds(o *object) {
-	n := o.fields["thresholds"]
-	if n == nil || n.kind == nullNode {
+	if n := o.fields["thresholds"]; n != nil {
+		d.thresholds(asked{list: n, path: "thresholds"})
+	}
+	for _, a := range d.later {
+		d.thresholds(a)
+	}
+}
+
+func (d *decoder) thresholds(a asked) {
+	n := a.list
+	if n.kind == nullNode {
 		return
 	}
 	if n.kind != listNode {
-		d.report(n.at, "thresholds", fmt.Sprintf("`thresholds` must be a list, found %s", shown(n)), "for example `- rush.send.p99 <= 50ms`")
+		d.report(n.at, a.path, fmt.Sprintf("`thresholds` must be a list, found %s", shown(n)), "for example `- rush.send.p99 <= 50ms`")
 		return
 	}
-	if len(n.items) > maxThings {
-		d.report(n.at, "thresholds", fmt.Sprintf("more than %d thresholds", maxThings), "")
+	if len(n.items)+len(d.plan.Thresholds) > maxThings {
+		d.report(n.at, a.path, fmt.Sprintf("more than %d thresholds", maxThings), "")
 		return
 	}
 	for i, item := range n.items {
-		path := fmt.Sprintf("thresholds.%d", i)
+		path := fmt.Sprintf("%s.%d", a.path, i)
 		if item.kind != scalarNode {
 			d.report(item.at, path, fmt.Sprintf("a threshold must be a single line, found %s", shown(item)), "for example `- rush.send.p99 <= 50ms`")
 			continue
 		}
-		t, ok := d.threshold(item, path)
-		if ok {
+		if item.broken {
+			continue // its variable is unknown
+		}
+		if t, ok := d.threshold(item, path, a.phase); ok {
 			d.plan.Thresholds = append(d.plan.Thresholds, t)
 			d.cues = append(d.cues, cue{item.at, path})
 		}
 	}
 }
 
-// threshold reads one line, `[phase.][send|receive.]metric <= value`.
-func (d *decoder) threshold(n *node, path string) (Threshold, bool) {
-	t := Threshold{Text: strings.Join(strings.Fields(n.text), " ")}
+// threshold reads one line, `[phase.][group.][operation.]metric <= value [per
+// window]`. In a phase the line is about that phase.
+func (d *decoder) threshold(n *node, path, phase string) (Threshold, bool) {
+	t := Threshold{Text: strings.Join(strings.Fields(n.text), " "), Phase: phase}
 	m := thresholdForm.FindStringSubmatch(n.text)
 	if m == nil {
 		d.report(n.at, path, fmt.Sprintf("%s is not a threshold", quoted(n.text)), "for example `rush.send.p99 <= 50ms` or `lost == 0`")
@@ -69,8 +99,65 @@ func (d *decoder) threshold(n *node, path string) (Threshold, bool) {
 		d.report(d.within(n, m[0], m[2]), path, fmt.Sprintf("%s is not a comparison", quoted(t.Cmp)), "did you mean `"+right+"`?")
 		return t, false
 	}
-	subject, ok := d.subject(n, path, m[1], &t)
-	return t, ok && d.checkSubject(n, path, subject, &t) && d.limit(n, path, m[3], &t)
+	if phase != "" {
+		t.Text = phase + "." + t.Text
+	}
+	value, window, windowed := cutWindow(m[3])
+	s := subject{d: d, n: n, path: path, text: m[1], t: &t, inPhase: phase != ""}
+	ok := s.split() && s.check() && d.limit(n, path, value, &t)
+	if ok && windowed {
+		ok = d.window(n, path, window, &t)
+	}
+	return t, ok
+}
+
+var perWindow = regexp.MustCompile(`^(.*?)\s+per\b\s*(.*)$`)
+
+// cutWindow splits `50ms per 10s`.
+func cutWindow(text string) (value, window string, found bool) {
+	if m := perWindow.FindStringSubmatch(text); m != nil {
+		return m[1], m[2], true
+	}
+	return text, "", false
+}
+
+// window reads the length of the windows in each of which t has to hold.
+func (d *decoder) window(n *node, path, text string, t *Threshold) bool {
+	refuse := func(message, hint string) bool {
+		at := n.at
+		if text != "" {
+			at = d.within(n, n.text, text)
+		}
+		d.report(at, path, message, hint)
+		return false
+	}
+	if t.Op == "" {
+		return refuse(fmt.Sprintf("%s is not counted by windows", quoted(t.Metric)), "leave `per` away")
+	}
+	micros, err := times.parse(text)
+	if err != nil {
+		q := err.(*quantityError)
+		return refuse(q.message, q.hint)
+	}
+	every := d.plan.Limits.Interval
+	t.Window = asDuration(min(micros, 1e15))
+	switch {
+	case t.Window < every || t.Window%every != 0:
+		return refuse(fmt.Sprintf("a window of %s is not a multiple of the interval of %s", quoted(text), every), "results are kept by `limits.interval`; use a multiple of it")
+	case t.Window > d.lengthOf(t.Phase) && !d.torn:
+		return refuse(fmt.Sprintf("a window of %s is longer than what it is about", quoted(text)), "use a shorter one, or leave `per` away")
+	}
+	return true
+}
+
+// lengthOf is the length of a phase, or of all that is judged.
+func (d *decoder) lengthOf(phase string) (length time.Duration) {
+	for _, p := range d.plan.Phases {
+		if p.Name == phase || phase == "" && !p.Warmup {
+			length += p.Duration
+		}
+	}
+	return length
 }
 
 // within narrows the place of a plain one-line scalar to a part of it.
@@ -88,93 +175,13 @@ func (d *decoder) within(n *node, text, part string) span {
 	return at
 }
 
-// subject splits "rush.send.p99.9" into phase, operation and metric.
-func (d *decoder) subject(n *node, path, text string, t *Threshold) (string, bool) {
-	head, fraction := text, ""
-	for _, f := range []string{".99", ".9"} {
-		if strings.HasSuffix(text, "p99"+f) {
-			head, fraction = strings.TrimSuffix(text, f), f
-		}
-	}
-	parts := strings.Split(head, ".")
-	metric := parts[len(parts)-1] + fraction
-	at := d.within(n, n.text, text)
-	switch rest := parts[:len(parts)-1]; {
-	case len(rest) > 2:
-		d.report(at, path, fmt.Sprintf("%s has too many parts", quoted(text)), "a threshold is `phase.send.p99`, `send.p99` or `lost`")
-		return "", false
-	case len(rest) == 2:
-		t.Phase, t.Op = rest[0], rest[1]
-	case len(rest) == 1 && (slices.Contains(ops, rest[0]) || !d.isPhase(rest[0]) && nearest(rest[0], ops) != ""):
-		t.Op = rest[0]
-	case len(rest) == 1:
-		t.Phase = rest[0]
-	}
-	t.Metric = metric
-	return text, true
-}
-
-func (d *decoder) isPhase(name string) bool {
-	return slices.ContainsFunc(d.plan.Phases, func(p Phase) bool { return p.Name == name })
-}
-
-// checkSubject reports phases, operations and metrics that are not there.
-func (d *decoder) checkSubject(n *node, path, text string, t *Threshold) bool {
-	bad := func(part, message, hint string) bool {
-		at := d.within(n, n.text, text)
-		if i := strings.Index(text, part); i >= 0 {
-			at.column += len([]rune(text[:i]))
-			at.width = len([]rune(part))
-		}
-		d.report(at, path, message, hint)
-		return false
-	}
-	if t.Phase != "" && !d.isPhase(t.Phase) && d.torn {
-		return false
-	}
-	if t.Phase != "" && !d.isPhase(t.Phase) && len(d.plan.Phases) > 0 {
-		return bad(t.Phase, fmt.Sprintf("there is no phase %s", quoted(t.Phase)), didYouMean(t.Phase, d.measuredPhases()))
-	}
-	if t.Op != "" && !slices.Contains(ops, t.Op) {
-		return bad(t.Op, fmt.Sprintf("%s is not an operation", quoted(t.Op)), didYouMean(t.Op, ops))
-	}
-	inLedger, inOps := slices.Contains(ledgerMetrics, t.Metric), slices.Contains(opMetrics, t.Metric)
-	switch {
-	case inLedger && (t.Phase != "" || t.Op != ""):
-		return bad(t.Metric, fmt.Sprintf("%s is counted over the whole run", quoted(t.Metric)), fmt.Sprintf("write `%s %s …`", t.Metric, t.Cmp))
-	case inOps && t.Op == "":
-		lead := ""
-		if t.Phase != "" {
-			lead = t.Phase + "."
-		}
-		return bad(t.Metric, fmt.Sprintf("%s of which operation?", quoted(t.Metric)), fmt.Sprintf("write `%ssend.%s` or `%sreceive.%s`", lead, t.Metric, lead, t.Metric))
-	case !inLedger && !inOps:
-		known := opMetrics
-		if t.Op == "" {
-			known = slices.Concat(ledgerMetrics, opMetrics)
-		}
-		return bad(t.Metric, fmt.Sprintf("there is no metric %s", quoted(t.Metric)), didYouMean(t.Metric, known))
-	}
-	return true
-}
-
-func (d *decoder) measuredPhases() []string {
-	var names []string
-	for _, p := range d.plan.Phases {
-		if !p.Warmup && !p.Drain && len(p.Arrivals) > 0 {
-			names = append(names, p.Name)
-		}
-	}
-	return names
-}
-
 // limit reads the value on the right in the measure of the metric.
 func (d *decoder) limit(n *node, path, text string, t *Threshold) bool {
 	m := numbers
 	switch {
-	case slices.Contains(timeMetrics, t.Metric):
+	case slices.Contains(timeMetrics, t.Metric), t.Metric == "catchUp":
 		m, t.Unit = times, "us"
-	case t.Metric == "rate":
+	case t.Metric == "rate", t.Metric == "drainRate":
 		m, t.Unit = rates, "/s"
 	case t.Metric == "errorRate":
 		m, t.Unit = shares, "ratio"
@@ -206,7 +213,7 @@ func (d *decoder) readLimits(o *object) {
 	if n.kind == mapNode {
 		n.at = o.places["limits"]
 	}
-	l := d.object(n, "limits", "`limits`", "lateness", "drops", "interval")
+	l := d.object(n, "limits", "`limits`", "limits")
 	d.plan.Limits = Limits{
 		LatenessP99: l.duration("lateness", defaultLateness, time.Microsecond, time.Hour),
 		DropShare:   l.quantity("drops", shares, defaultDropShare, 0, 1),

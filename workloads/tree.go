@@ -31,8 +31,8 @@ func (k nodeKind) String() string {
 	return [...]string{"nothing", "a single value", "a mapping (`key: value`)", "a list"}[k]
 }
 
-// span is a place in the file (set 0) or in the set-th --set.
-type span struct{ set, line, column, width int }
+// span is a place in one of the files (set 0) or in the set-th --set.
+type span struct{ set, file, line, column, width int }
 
 // node is a YAML value without the liberties of YAML: no anchors, tags or types.
 type node struct {
@@ -40,6 +40,7 @@ type node struct {
 	at      span
 	text    string // scalar, as written, quotes undone
 	quoted  bool   // it was quoted, and must be again
+	broken  bool   // a mistake in it has been reported
 	entries []entry
 	items   []*node
 }
@@ -66,13 +67,13 @@ func (n *node) index(key string) int {
 // could be read.
 func (d *decoder) parseTree(text string, set, column int) *node {
 	place := func(at span) span {
-		at.set = set
+		at.set, at.file = set, d.file
 		if set > 0 {
 			at.line, at.column = 0, at.column+column-1
 		}
 		return at
 	}
-	tokens, ok := d.tokens(text, place)
+	tokens, ok := d.tokens(masked(text), place)
 	if !ok {
 		return nil
 	}
@@ -191,11 +192,12 @@ func severalLines(tk *token.Token, i int, tokens token.Tokens) (first string, mo
 // runOn reports a value that goes on in the next line, which is nearly always a
 // wrong indentation or a missing space. The scanner gives one of its lines.
 func (d *decoder) runOn(first string, tk *token.Token, rest token.Tokens, at span) {
-	before := ""
-	for l := min(tk.Position.Line, len(d.lines)); at.set == 0 && l > 0; l-- {
-		if i := strings.Index(d.lines[l-1], first); i >= 0 {
-			before = d.lines[l-1][:i]
-			at = span{line: l, column: utf8.RuneCountInString(before) + 1, width: max(utf8.RuneCountInString(first), 1)}
+	before, lines := "", d.current().lines
+	first = unmasked(first)
+	for l := min(tk.Position.Line, len(lines)); at.set == 0 && l > 0; l-- {
+		if i := strings.Index(lines[l-1], first); i >= 0 {
+			before = lines[l-1][:i]
+			at = span{file: d.file, line: l, column: utf8.RuneCountInString(before) + 1, width: max(utf8.RuneCountInString(first), 1)}
 			break
 		}
 	}
@@ -277,7 +279,7 @@ func (b treeBuilder) build(n ast.Node, at span, depth int) *node {
 		}
 		return list
 	case *ast.LiteralNode:
-		return &node{kind: scalarNode, at: b.place(tokenSpan(n.Start)), text: n.Value.Value, quoted: true}
+		return &node{kind: scalarNode, at: b.place(tokenSpan(n.Start)), text: unmasked(n.Value.Value), quoted: true}
 	}
 	return b.scalar(n, at)
 }
@@ -298,7 +300,7 @@ func (b treeBuilder) scalar(n ast.Node, at span) *node {
 	if tk.Position != nil {
 		at = b.place(tokenSpan(tk))
 	}
-	return &node{kind: scalarNode, at: at, text: tk.Value, quoted: quoted}
+	return &node{kind: scalarNode, at: at, text: unmasked(tk.Value), quoted: quoted}
 }
 
 func (b treeBuilder) mapping(values []*ast.MappingValueNode, at span, depth int) *node {

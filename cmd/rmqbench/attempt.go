@@ -6,15 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"rmqbench/profiles"
 	"rmqbench/report"
 	"rmqbench/results"
+	"rmqbench/workloads/calibrate"
 	"rmqbench/workloads/load"
 )
 
@@ -113,7 +116,7 @@ func (a *attempt) measure() (err error) {
 		a.view.note("Starting " + a.profile.Name + " …")
 	}
 	cluster, err := a.profile.Start(a.stop.ctx, profiles.Options{
-		Dir: filepath.Join(a.dir, "nodes"), Data: a.flags.data, Overrides: a.sets.broker, Notice: a.view.note,
+		Dir: filepath.Join(a.dir, "nodes"), Data: a.flags.data, Overrides: a.brokerSettings(), Notice: a.view.note,
 	})
 	if err != nil {
 		return fmt.Errorf("the target could not be started: %w", err)
@@ -125,8 +128,38 @@ func (a *attempt) measure() (err error) {
 			err = errors.Join(err, fmt.Errorf("stopping the target: %w", serr))
 		}
 	}()
-	a.run.Environment = results.Probe(dataFolder(cluster.Nodes(), a.dir))
+	data := dataFolder(cluster.Nodes(), a.dir)
+	a.run.Environment = results.Probe(data)
+	a.run.Calibration = a.calibration(data)
 	return a.load(cluster)
+}
+
+// calibration returns the limits of this machine, where they were measured.
+func (a *attempt) calibration(folder string) *results.Calibration {
+	file, err := calibrate.File(a.s.getenv)
+	if err != nil {
+		a.log.Info("looking for the limits of this machine", "error", err)
+		return nil
+	}
+	limits, why := calibrate.Load(file, folder, time.Now())
+	if limits == nil {
+		a.log.Info("the limits of this machine are not known", "reason", why)
+	}
+	return limits
+}
+
+// brokerSettings are those that the workload wants and, above them, the user's.
+func (a *attempt) brokerSettings() map[string]string {
+	if a.profile.Kind == profiles.External && len(a.plan.Broker) > 0 {
+		a.view.note("The workload asks for settings of the brokers, which are not ours to change: " +
+			strings.Join(slices.Sorted(maps.Keys(a.plan.Broker)), ", "))
+	}
+	all := maps.Clone(a.plan.Broker)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, a.sets.broker)
+	return all
 }
 
 // dataFolder is where the nodes keep their data, fallback for nodes elsewhere.
@@ -158,7 +191,9 @@ func (a *attempt) load(cluster profiles.Cluster) error {
 	a.metrics.begin(a.run)
 	run, err := load.Run(ctx, load.Config{
 		Plan: a.plan, Driver: client, Admin: admin, RunID: a.runID(), Isolate: a.profile.Kind == profiles.External,
-		Out: a.writer, Progress: a.progress, Nodes: cluster.Nodes(), Exits: deaths.exits, Log: a.log,
+		Out: a.writer, Progress: a.progress, Nodes: cluster.Nodes, Control: controlOf(a, cluster), Exits: deaths.exits, Log: a.log,
+		Shard: load.Shard{Index: a.part.Index, Of: a.part.Of}, Start: a.part.Start, Calibration: a.run.Calibration,
+		Ledger: filepath.Join(a.dir, results.LedgerFile),
 	})
 	if err != nil {
 		return notStarted(err, deaths.first(deathGrace))
@@ -203,6 +238,7 @@ func (a *attempt) runID() string {
 func (a *attempt) adopt(measured *results.Run) {
 	known := a.run
 	measured.ID, measured.Tool, measured.Profile = known.ID, known.Tool, known.Profile
+	measured.Calibration = known.Calibration
 	measured.Environment, measured.Workload = known.Environment, known.Workload
 	measured.Schema, measured.Driver = known.Schema, known.Driver
 	if known.Shard != nil && measured.Shard != nil {

@@ -20,12 +20,17 @@ func (s *state) dryRun(j *job) error {
 			Shard  *results.Shard `json:"shard,omitempty"`
 		}{j.plan, j.target(), j.where(), j.part.record()})
 	}
-	_, err := fmt.Fprintf(s.stdout, "%s\nTarget: %s\nResults: %s\n%sNothing was started.\n", j.plan.Summary(), j.target(), j.where(), j.turn())
+	screen, _ := s.screen(s.stdout)
+	_, err := fmt.Fprintf(s.stdout, "%s\n%s\nTarget: %s\nResults: %s\n%sNothing was started.\n",
+		j.plan.Summary(), j.plan.Curve(min(screen.Width, 100)-12, curveHeight, screen.ASCII), j.target(), j.where(), j.turn())
 	if err != nil {
 		return failed(err)
 	}
 	return nil
 }
+
+// curveHeight is how many lines the arrival curve takes.
+const curveHeight = 10
 
 // target describes what would be measured, and by which driver.
 func (j *job) target() string {

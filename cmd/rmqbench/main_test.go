@@ -16,10 +16,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The nodes of a target are this binary, started again.
+// The nodes of a target are this binary, started again, and so is the server
+// that a calibration sends to.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "node" {
 		os.Exit(refbroker.RunNode(context.Background(), os.Args[2:], os.Stdout, os.Stderr))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "echo" {
+		os.Exit(processState().main(context.Background()))
 	}
 	os.Exit(m.Run())
 }

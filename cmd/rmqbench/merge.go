@@ -63,8 +63,21 @@ func (s *state) merge(args []string, out string) error {
 	return ending(&rec.Run)
 }
 
-// joinLedgers joins what the shards' ledgers say of each message. Their counts
-// alone are added.
+// joinLedgers joins what the shards' ledgers say of each message: only together
+// they know what is lost.
 func joinLedgers(recs []*results.Record) (results.Ledger, error) {
-	return results.AddLedgers(recs)
+	var all []*results.LedgerState
+	for _, rec := range recs {
+		state, err := results.ReadLedger(rec.Dir)
+		if err != nil {
+			return results.Ledger{}, err
+		}
+		all = append(all, state)
+	}
+	whole, err := results.MergeLedgers(all...)
+	if err != nil {
+		return results.Ledger{}, err
+	}
+	ledger, _ := whole.Settled()
+	return ledger, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"rmqbench/profiles"
 	"rmqbench/workloads"
+	"rmqbench/workloads/driver/clientgo"
 )
 
 // offer is what a driver or a target has not: misses gives the reason for a
@@ -18,24 +19,18 @@ type offer struct {
 
 // driverMisses are the features that a driver has not, with the reason; one that
 // is not named misses nothing.
-var driverMisses = map[string]map[string]string{}
+var driverMisses = map[string]map[string]string{clientgo.Name: clientgo.Misses}
 
 // offers are those of a driver and a profile.
 func offers(driverName string, profile *profiles.Profile) []offer {
-	return append([]offer{driverOffer(driverName)}, targetOffer(profile)...)
+	return []offer{driverOffer(driverName), targetOffer(profile)}
 }
 
 func driverOffer(name string) offer {
 	return offer{"the driver " + name, func(feature string) string { return driverMisses[name][feature] }}
 }
 
-func targetOffer(p *profiles.Profile) []offer {
-	m, knows := any(p).(interface{ Misses(string) string })
-	if !knows {
-		return nil
-	}
-	return []offer{{"the target " + p.Name, m.Misses}}
-}
+func targetOffer(p *profiles.Profile) offer { return offer{"the target " + p.Name, p.Misses} }
 
 // unmet says in a sentence each what a plan needs and driver or target have not.
 func unmet(needs []workloads.Need, by []offer) error {

@@ -18,6 +18,7 @@ Then
   rmqbench run flashsale.yaml --profile java-single   the same load on Apache RocketMQ in Java
   rmqbench compare RUN RUN                            two or more runs side by side
   rmqbench list                                       what else there is to run
+  rmqbench calibrate                                  what this machine can do at most
   rmqbench help                                       every command
 `
 
@@ -43,7 +44,7 @@ func newRoot(s *state) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return wrong(fmt.Errorf("%w; `%s --help` lists the flags", err, cmd.CommandPath()))
 	})
-	root.AddCommand(newRun(s), newValidate(s), newReport(s), newCompare(s), newMerge(s), newList(s), newNode(s))
+	root.AddCommand(newRun(s), newValidate(s), newReport(s), newCompare(s), newMerge(s), newList(s), newSchema(s), newCalibrate(s), newNode(s), newEcho(s))
 	return root
 }
 

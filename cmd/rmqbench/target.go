@@ -7,6 +7,7 @@ import (
 	"rmqbench/profiles"
 	"rmqbench/workloads/driver"
 	"rmqbench/workloads/driver/clientgo"
+	"rmqbench/workloads/load"
 
 	"rmqbench/workloads/driver/wire"
 )
@@ -57,4 +58,12 @@ func watchDisks(ctx context.Context, nodes []profiles.Node, cancel context.Cance
 			return
 		}
 	}
+}
+
+// controlOf returns what does things to the nodes, nil for those of somebody else.
+func controlOf(a *attempt, cluster profiles.Cluster) load.Nodes {
+	if a.profile.Kind == profiles.External {
+		return nil
+	}
+	return cluster
 }

@@ -77,7 +77,7 @@ func (f *validateFlags) fits(plan *workloads.Plan, sets sets) error {
 		if err != nil {
 			return wrong(err)
 		}
-		by = append(by, targetOffer(profile)...)
+		by = append(by, targetOffer(profile))
 	}
 	return unmet(plan.Needs(), by)
 }

@@ -52,7 +52,7 @@ func main() {
 		case "node": // a Go node of the comparison is this binary, started again
 			os.Exit(refbroker.RunNode(context.Background(), os.Args[2:], os.Stdout, os.Stderr))
 		case "limit":
-			os.Exit(runLimit(os.Stdout))
+			os.Exit(runLimit())
 		}
 	}
 	slog.SetDefault(slog.New(slog.DiscardHandler))

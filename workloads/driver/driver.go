@@ -93,6 +93,7 @@ type Message struct {
 	Phase    int
 	Intended time.Time
 	Called   time.Time
+	Token    any
 }
 
 // Messages returns how many messages m stands for.

@@ -15,11 +15,11 @@ type Ledger struct{ ledger *ledger }
 
 // NewLedger makes the ledger of a run with producers numbered from 0.
 func NewLedger(run uint64, topic string, producers int) *Ledger {
-	topics := make([]string, producers)
-	for i := range topics {
-		topics[i] = topic
+	c := ledgerConfig{Run: run, Groups: []ledgerGroup{{Name: "reader", Topic: topic}}, Ordered: true}
+	for range producers {
+		c.Producers = append(c.Producers, ledgerProducer{Topic: topic})
 	}
-	return &Ledger{newLedger(run, topics, []ledgerGroup{{Name: "reader", Topic: topic}}, true)}
+	return &Ledger{newLedger(c)}
 }
 
 // Sent notes that m is about to be sent. It comes before Resolved and Received.
@@ -32,7 +32,8 @@ func (l *Ledger) Resolved(m *driver.Message, r *driver.Result) { l.ledger.resolv
 // without keys in one queue, are held to the order of their sequence. first
 // reports that it is one of this run's that had not been read before; id is then good.
 func (l *Ledger) Received(r *driver.Received) (id Identity, first bool) {
-	return l.ledger.receive(0, r)
+	id, d := l.ledger.receive(0, r)
+	return id, d == deliveryFirst
 }
 
 // Settle says how the accounts stand when everything there is was read: what

@@ -6,9 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"rmqbench/results"
+	"rmqbench/workloads/driver"
 )
 
 const (
@@ -21,18 +20,23 @@ const (
 // and live view, and keeps the totals. It alone touches the totals while the
 // run goes on.
 type collector struct {
-	e       *engine
-	quit    chan struct{}
-	demand  []*demand
-	lag     *lagPoller
-	jumps   clockJumps
-	last    time.Duration // end of the last interval
-	total   Snapshot      // accumulates Total
-	sinkErr error
+	e      *engine
+	quit   chan struct{}
+	demand []*demand
+	lag    *lagPoller
+	jumps  clockJumps
+	last   time.Duration // end of the last interval
+	total  Snapshot      // accumulates Total
+
+	interval tally     // of the interval that goes on
+	windows  []*window // by threshold; nil for those of a whole phase
+	sinkErr  error
+
+	savedLedger time.Time
 }
 
 func newCollector(e *engine) *collector {
-	c := &collector{e: e, quit: make(chan struct{}), jumps: newClockJumps()}
+	c := &collector{e: e, quit: make(chan struct{}), jumps: newClockJumps(), windows: e.newWindows()}
 	for g := range e.plan.Producers {
 		c.demand = append(c.demand, &demand{schedule: NewSchedule(e.plan, g)})
 	}
@@ -50,33 +54,69 @@ func (c *collector) run() {
 	defer polling.Wait()
 	defer cancel()
 	interval := c.e.limits.Interval
-	timer := time.NewTimer(time.Until(c.e.start.Add(interval)))
+	timer := time.NewTimer(time.Until(c.e.start.Add(c.wake(interval))))
 	defer timer.Stop()
 	for next := interval; ; {
 		select {
 		case <-timer.C:
-			c.flush(c.e.elapsed())
-			for next <= c.e.elapsed() {
+			now := c.e.elapsed()
+			c.gather(now, false)
+			if now >= next {
+				c.flush(now)
+			}
+			for next <= now {
 				next += interval
 			}
-			timer.Reset(next - c.e.elapsed())
+			timer.Reset(c.wake(next) - c.e.elapsed())
 		case <-c.quit:
-			c.flush(max(c.last+time.Millisecond, c.e.elapsed()))
+			now := max(c.last+time.Millisecond, c.e.elapsed())
+			c.gather(now, true)
+			c.flush(now)
 			return
+		}
+	}
+}
+
+// wake returns when there is something to do: the end of the interval, or of a
+// window before that.
+func (c *collector) wake(at time.Duration) time.Duration {
+	for _, w := range c.windows {
+		if w != nil {
+			at = min(at, w.next)
+		}
+	}
+	return at
+}
+
+// gather takes what the shards hold and ends the windows that are over.
+func (c *collector) gather(now time.Duration, last bool) {
+	c.e.rec.collect(func(phase, stream int, t *tally) {
+		c.e.totals.at(phase, stream).add(t)
+		c.interval.add(t)
+		for _, w := range c.windows {
+			if w != nil {
+				w.add(phase, stream, t)
+			}
+		}
+	})
+	for _, w := range c.windows {
+		if w != nil {
+			w.end(now, last)
 		}
 	}
 }
 
 // flush closes the interval that ends at end.
 func (c *collector) flush(end time.Duration) {
-	var t tally
-	c.e.rec.collect(c.e.totals, &t)
+	t := &c.interval
+	defer t.reset()
 	c.jumps.look()
-	p := c.point(&t, end)
-	c.write(p, &t, end)
+	p := c.point(t, end)
+	c.write(p, t, end)
 	c.last = end
+	c.keepLedger(false)
 	if c.e.cfg.Progress != nil {
-		c.e.cfg.Progress(c.snapshot(p, &t))
+		c.e.cfg.Progress(c.snapshot(p, t))
 	}
 }
 
@@ -84,10 +124,11 @@ func (c *collector) point(t *tally, end time.Duration) results.Point {
 	p := results.Point{
 		EndMillis: end.Milliseconds(), SpanMillis: (end - c.last).Milliseconds(),
 		Phase: c.e.phases[c.e.phaseAt((c.last+end)/2)].Name,
-		Ops:   map[string]results.OpPoint{}, Lag: c.lag.values(), Nodes: c.e.usage.sample(),
+		Ops:   map[string]results.OpPoint{}, Lag: c.lag.values(), Nodes: c.e.usage.sample(c.e.measured((c.last + end) / 2)),
+		LateMicros: t.hist[lateness].max(), Refusals: c.e.refusals.take(),
 	}
 	send := opPoint(t.hist[sendLatency])
-	send.Count, send.Errors = t.outcomes[0], t.errors()
+	send.Count, send.Errors = t.outcomes[driver.Acked], t.errors()
 	for _, d := range c.demand {
 		send.Planned += d.until(end)
 	}
@@ -97,18 +138,23 @@ func (c *collector) point(t *tally, end time.Duration) results.Point {
 		receive.Count, receive.Planned = t.received, t.expected
 		p.Ops[results.OpReceive] = receive
 	}
-	if h := t.hist[lateness]; h != nil {
-		p.LateMicros = h.Max()
+	for op, m := range map[string]measure{results.OpReply: replyLatency, results.OpDelivery: deliveryError} {
+		if n := t.hist[m].count(); n > 0 {
+			p.Ops[op] = opPoint(t.hist[m])
+		}
 	}
+	p.Steal = c.e.usage.machine.steal()
 	return p
 }
 
-func opPoint(h *hdrhistogram.Histogram) results.OpPoint {
-	if h == nil || h.TotalCount() == 0 {
+// opPoint has the percentiles of h, and as many messages as it has samples.
+func opPoint(h *histogram) results.OpPoint {
+	if h.count() == 0 {
 		return results.OpPoint{}
 	}
+	all := h.export()
 	return results.OpPoint{
-		P50: h.ValueAtQuantile(50), P99: h.ValueAtQuantile(99), P999: h.ValueAtQuantile(99.9), Max: h.Max(),
+		Count: h.count(), P50: all.ValueAtQuantile(50), P99: all.ValueAtQuantile(99), P999: all.ValueAtQuantile(99.9), Max: all.Max(),
 	}
 }
 
@@ -121,13 +167,30 @@ func (c *collector) write(p results.Point, t *tally, end time.Duration) {
 	c.sinkErr = out.Point(p)
 	from, to := c.e.start.Add(c.last), c.e.start.Add(end)
 	for m, h := range t.hist {
-		if h != nil && h.TotalCount() > 0 && c.sinkErr == nil {
-			c.sinkErr = out.Interval(logNames[m], from, to, h)
+		if h.count() > 0 && c.sinkErr == nil {
+			c.sinkErr = out.Interval(logNames[m], from, to, h.export())
 		}
 	}
 	if c.sinkErr != nil {
 		c.e.abort(fmt.Sprintf("results could not be written %s into the run (%v): make room or choose another --out; what was written until then is kept",
 			roundDuration(end), c.sinkErr))
+	}
+}
+
+// ledgerEvery is how often the ledger's file is written.
+const ledgerEvery = 5 * time.Second
+
+// keepLedger writes the ledger's file now and then.
+func (c *collector) keepLedger(last bool) {
+	now := c.e.clock.Now()
+	if c.e.cfg.Ledger == "" || !last && now.Sub(c.savedLedger) < ledgerEvery {
+		return
+	}
+	c.savedLedger = now
+	if err := c.e.ledger.save(c.e.cfg.Ledger, now); err != nil && c.sinkErr == nil {
+		c.sinkErr = err
+		c.e.abort(fmt.Sprintf("results could not be written %s into the run (%v): make room or choose another --out; what was written until then is kept",
+			roundDuration(c.last), err))
 	}
 }
 
@@ -139,7 +202,7 @@ func (c *collector) snapshot(p results.Point, t *tally) Snapshot {
 		Phase: ph.Name, PhaseIndex: i, Phases: len(c.e.phases), PhaseElapsed: at - ph.From, PhaseDuration: ph.Duration,
 		Elapsed: at, Duration: c.e.phases[len(c.e.phases)-1].To, Draining: ph.Drain, Point: p, Outcomes: map[string]int64{},
 	}
-	for _, total := range c.e.totals {
+	for _, total := range c.e.totals.by {
 		for name, n := range total.failures() {
 			s.Outcomes[name] += n
 		}
@@ -162,7 +225,7 @@ type demand struct {
 	over     bool
 }
 
-// until returns how many arrivals are planned before end and were not counted yet.
+// until returns how many messages are planned before end and were not counted yet.
 func (d *demand) until(end time.Duration) (n int64) {
 	for {
 		if !d.have {
@@ -176,7 +239,7 @@ func (d *demand) until(end time.Duration) (n int64) {
 			return n
 		}
 		d.have = false
-		n++
+		n += int64(d.next.Messages)
 	}
 }
 

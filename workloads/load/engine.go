@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,9 +22,8 @@ const (
 	startLead     = 50 * time.Millisecond // pacers are in place before the first arrival
 	settleMembers = 300 * time.Millisecond
 	readyTimeout  = 30 * time.Second
-	closeTimeout  = 3 * time.Second  // for consumers, and for producers beyond their own timeout
-	implicitDrain = 10 * time.Second // for plans with consumers and without a drain phase
-	linger        = 250 * time.Millisecond
+	closeTimeout  = 3 * time.Second        // for consumers, and for producers beyond their own timeout
+	implicitDrain = 10 * time.Second       // for plans with consumers and without a drain phase
 	leaveAfter    = 100 * time.Millisecond // then a closing consumer's work is cut short
 )
 
@@ -37,31 +37,61 @@ type engine struct {
 	runID uint64
 
 	phases  []span
-	planned []atomic.Int64 // arrivals that came due, by phase
-	rec     *recorder
-	ledger  *ledger
-	totals  []*tally // by phase; the collector's until it has ended
-	limits  workloads.Limits
-	usage   *usage
+	planned []*counters // messages that came due, by phase and producer group
+
+	expected []*counters // deliveries promised, by phase and consumer group
+	rec      *recorder
+	ledger   *ledger
+	totals   *figures // the collector's until it has ended
+	limits   workloads.Limits
+	usage    *usage
 
 	instances []*instance
 	byGroup   [][]*instance
-	members   []*member
+	orders    []*sequencer
+	groups    []*group
 	created   created
+
+	levels   []time.Duration // of delayed messages, from 1 on
+	refusals refusals
+	diary    diary
+	outage   outage
+	follower *follower
+	ahead    time.Duration // of the target's clock, ± unsure
+	unsure   time.Duration
 
 	start time.Time
 	done  chan struct{} // closed when the load has to stop
-	leave chan struct{} // closed when consumers have to finish the message in hand
+	over  chan struct{} // closed when all clients are closed
 	stop  sync.Once
-	why   string        // why the run is incomplete; set before done is closed
-	cut   time.Duration // when it was cut short, with why
-	drain time.Duration // when the final drain was over
-	fault *results.Fault
+
+	// abandoned is closed when the producers are: an answer that has not come
+	// will not come any more.
+	abandoned chan struct{}
+	why       string        // why the run is incomplete; set before done is closed
+	cut       time.Duration // when it was cut short, with why
+	drain     time.Duration // when the final drain was over
+	death     *results.Fault
 
 	consumedAll []bool // by consumer group, at the end
 	left        int64  // acknowledged and not yet consumed at the end
+	sawDead     time.Time
 
 	collector *collector
+}
+
+// counters count by producer group.
+type counters struct{ byGroup []atomic.Int64 }
+
+func newCounters(groups int) *counters { return &counters{make([]atomic.Int64, groups)} }
+
+func (c *counters) add(group, n int) { c.byGroup[group].Add(int64(n)) }
+
+func (c *counters) total() (n int64) {
+	for i := range c.byGroup {
+		n += c.byGroup[i].Load()
+	}
+	return n
 }
 
 // span is a phase with its place in the run.
@@ -84,18 +114,28 @@ func newEngine(cfg Config) (*engine, error) {
 	h.Write([]byte(cfg.RunID))
 	e := &engine{
 		cfg: cfg, plan: cfg.Plan, log: cfg.Log, clock: cfg.Clock, runID: h.Sum64(),
-		names: names{isolate: cfg.Isolate, run: cfg.RunID}, done: make(chan struct{}), leave: make(chan struct{}), limits: cfg.Plan.Limits,
+		names: names{isolate: cfg.Isolate, run: cfg.RunID}, limits: cfg.Plan.Limits,
+		done: make(chan struct{}), over: make(chan struct{}), abandoned: make(chan struct{}),
 	}
 	if e.limits.Interval <= 0 {
 		e.limits.Interval = time.Second
 	}
 	e.phases = spans(cfg.Plan)
-	e.planned = make([]atomic.Int64, len(e.phases))
+	e.follower = newFollower(len(e.phases))
 	for range e.phases {
-		e.totals = append(e.totals, new(tally))
+		e.planned = append(e.planned, newCounters(len(cfg.Plan.Producers)))
+		e.expected = append(e.expected, newCounters(len(cfg.Plan.Consumers)))
 	}
-	e.rec = newRecorder(2*runtime.NumCPU(), len(e.phases))
-	e.ledger = newLedger(e.runID, producerTopics(cfg.Plan), consumerGroups(cfg.Plan), asksForOrder(cfg.Plan))
+	streams := len(cfg.Plan.Producers) + len(cfg.Plan.Consumers)
+	e.totals = newFigures(len(e.phases), streams)
+	e.rec = newRecorder(2*runtime.NumCPU(), len(e.phases), len(cfg.Plan.Producers), streams)
+	e.ledger = newLedger(ledgerConfig{
+		Run: e.runID, Producers: e.ledgerProducers(), Groups: consumerGroups(cfg.Plan), Ordered: asksForOrder(cfg.Plan),
+	})
+	e.levels = delayLevels(cfg.Plan)
+	for g := range cfg.Plan.Consumers {
+		e.groups = append(e.groups, newGroup(e, g))
+	}
 	return e, nil
 }
 
@@ -117,21 +157,81 @@ func spans(plan *workloads.Plan) []span {
 	return out
 }
 
-// producerTopics lists the topic of every producer instance, in their numbering.
-func producerTopics(plan *workloads.Plan) []string {
-	var out []string
-	for _, p := range plan.Producers {
-		for range max(1, p.Count) {
-			out = append(out, p.Topic)
+// ledgerProducers lists every producer instance of all generators, in their
+// numbering: those of the first generator come first.
+func (e *engine) ledgerProducers() []ledgerProducer {
+	var all []ledgerProducer
+	for shard := range e.shards() {
+		for g := range e.plan.Producers {
+			p := &e.plan.Producers[g]
+			one := ledgerProducer{Topic: p.Topic, Remote: shard != e.cfg.Shard.Index}
+			one.Life, one.Steps = life(p)
+			for range max(1, p.Count) {
+				all = append(all, one)
+			}
 		}
 	}
-	return out
+	return all
+}
+
+// life returns how many messages each key of a group has, where that is known,
+// and their tags.
+func life(p *workloads.Producer) (messages int, steps []string) {
+	switch p.Keys.Kind {
+	case workloads.KeySequential:
+		return 1, nil
+	case workloads.KeyFlow:
+		if len(p.Tags) == 0 {
+			steps = p.Keys.Steps
+		}
+		return len(p.Keys.Steps), steps
+	}
+	return 0, nil
+}
+
+// instanceOf returns the producer with a number of the ledger's.
+func (e *engine) instanceOf(number int) *instance {
+	return e.instances[number-e.cfg.Shard.Index*len(e.instances)]
+}
+
+// nodes returns the nodes of the target as they are now.
+func (e *engine) nodes() []profiles.Node {
+	if e.cfg.Nodes == nil {
+		return nil
+	}
+	return e.cfg.Nodes()
+}
+
+func (e *engine) sharded() bool { return e.cfg.Shard.Of > 1 }
+
+func (e *engine) shards() int { return max(1, e.cfg.Shard.Of) }
+
+// share is how many of n this generator has when the n are dealt out in turn.
+func (e *engine) share(n int) int {
+	return (n + e.shards() - 1 - e.cfg.Shard.Index) / e.shards()
+}
+
+// own is the number, among those of all generators, of the n-th of this one.
+func (e *engine) own(n int) int { return n*e.shards() + e.cfg.Shard.Index }
+
+// measuredFrom is when the warm-up is over.
+func (e *engine) measuredFrom() time.Duration {
+	for i := range e.phases {
+		if !e.phases[i].Warmup {
+			return e.phases[i].From
+		}
+	}
+	return 0
 }
 
 func consumerGroups(plan *workloads.Plan) []ledgerGroup {
 	var out []ledgerGroup
 	for _, c := range plan.Consumers {
-		out = append(out, ledgerGroup{Name: c.Name, Topic: c.Topic, Tags: c.Tags})
+		g := ledgerGroup{Name: c.Name, Topic: c.Topic, Tags: c.Tags, SQL: c.SQL}
+		if c.Broadcast {
+			g.Members = max(1, c.Members)
+		}
+		out = append(out, g)
 	}
 	return out
 }
@@ -139,12 +239,8 @@ func consumerGroups(plan *workloads.Plan) []ledgerGroup {
 // asksForOrder reports whether a threshold of the plan is about order: then
 // messages of a key share a queue, and their order is checked.
 func asksForOrder(plan *workloads.Plan) bool {
-	for _, t := range plan.Thresholds {
-		if t.Op == "" && t.Metric == "outOfOrder" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(plan.Thresholds, func(t workloads.Threshold) bool { return t.Op == "" && t.Metric == "outOfOrder" }) ||
+		slices.ContainsFunc(plan.Producers, func(p workloads.Producer) bool { return p.Ordered })
 }
 
 // run does everything from the first topic to the last figure.
@@ -156,20 +252,59 @@ func (e *engine) run(ctx context.Context) (*results.Run, error) {
 		return nil, err
 	}
 	pacers := e.pacers()
-	e.usage = newUsage(e.cfg.Nodes)
-	e.start = e.clock.Now().Add(e.lead())
+	e.usage = newUsage(e.nodes)
+	if err := e.setStart(); err != nil {
+		e.closeClients()
+		return nil, err
+	}
 	e.collector = newCollector(e)
-	var collecting, sending sync.WaitGroup
+	var collecting, sending, acting sync.WaitGroup
 	collecting.Go(e.collector.run)
 	for _, p := range pacers {
 		sending.Go(p.run)
 	}
+	for _, o := range e.orders {
+		acting.Go(func() { o.run(e.abandoned) })
+	}
+	acting.Go(func() { e.act(ctx) })
 	e.watch(ctx, &sending)
 	e.closeClients()
+	close(e.over)
+	acting.Wait()
+	sending.Wait()
 	e.lookBehind()
 	e.collector.end()
 	collecting.Wait()
 	return e.summary(), nil
+}
+
+// setStart decides when the load begins. Several generators have agreed on it.
+func (e *engine) setStart() error {
+	e.start = e.clock.Now().Add(e.lead())
+	if e.cfg.Start.IsZero() {
+		return nil
+	}
+	if late := e.start.Sub(e.cfg.Start); late > 0 {
+		return fmt.Errorf("the common start %s was missed by %s: this generator was not ready; agree on a later one",
+			e.cfg.Start.UTC().Format(time.RFC3339), late.Round(time.Millisecond))
+	}
+	e.start = e.clock.Now().Add(e.cfg.Start.Sub(e.clock.Now()))
+	return nil
+}
+
+// act does what the plan does beside sending, and returns when all of it is over.
+func (e *engine) act(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var acting sync.WaitGroup
+	for _, g := range e.groups {
+		if g.c.Churn.Period > 0 {
+			acting.Go(func() { g.churn(ctx) })
+		}
+	}
+	e.runEvents(ctx)
+	acting.Wait()
+	e.diary.doing.Wait()
 }
 
 // tuneRuntime keeps the generator's own garbage and scheduling out of the
@@ -213,7 +348,7 @@ func (e *engine) watch(ctx context.Context, pacers *sync.WaitGroup) {
 	sent := make(chan struct{})
 	go func() { pacers.Wait(); close(sent) }()
 	exits := e.cfg.Exits
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	var settled time.Time
 	for {
@@ -228,6 +363,7 @@ func (e *engine) watch(ctx context.Context, pacers *sync.WaitGroup) {
 			e.died(exit)
 		case <-e.done:
 		case <-tick.C:
+			e.follow()
 			if !closed(sent) || e.elapsed() < e.loadEnd() {
 				continue
 			}
@@ -238,8 +374,20 @@ func (e *engine) watch(ctx context.Context, pacers *sync.WaitGroup) {
 			e.drain = over
 		}
 		e.halt()
-		<-sent
 		return
+	}
+}
+
+// follow looks how far consumers are behind.
+func (e *engine) follow() {
+	now := e.elapsed()
+	if now < 0 || len(e.plan.Consumers) == 0 || len(e.phases) == 0 {
+		return
+	}
+	l, st := e.ledger.counts()
+	e.follower.look(e.phaseAt(now), now, &l, st.outstanding)
+	if e.follower.looks%int(time.Second/followEvery) == 0 {
+		e.ledger.tick(e.clock.Now())
 	}
 }
 
@@ -250,30 +398,6 @@ func closed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// drained reports whether all that was acknowledged has been received for a
-// moment, or the time for that is up, and when that was.
-func (e *engine) drained(settled *time.Time) (at time.Duration, ok bool) {
-	_, st := e.ledger.counts()
-	limit := e.loadEnd()
-	if n := len(e.phases); n > 0 && e.phases[n-1].Drain {
-		limit = e.phases[n-1].To
-	} else if st.inFlight == 0 {
-		return e.elapsed(), true
-	} else {
-		limit += e.longestTimeout() + closeTimeout
-	}
-	if st.inFlight > 0 || st.outstanding > 0 {
-		*settled = time.Time{}
-	} else if settled.IsZero() {
-		*settled = e.clock.Now()
-	}
-	now := e.elapsed()
-	if !settled.IsZero() && e.clock.Now().Sub(*settled) >= linger {
-		return now, true
-	}
-	return now, now >= limit
 }
 
 // halt stops the pacers.
@@ -290,7 +414,7 @@ func (e *engine) abort(why string) {
 
 func (e *engine) died(exit profiles.Exit) {
 	at := exit.At.Sub(e.start)
-	e.fault = &results.Fault{Action: "died", Target: exit.Node.Name, AtMillis: max(0, at.Milliseconds()), Gap: map[string]int64{}}
+	e.death = &results.Fault{Action: "died", Target: exit.Node.Name, AtMillis: max(0, at.Milliseconds()), Gap: map[string]int64{}}
 	e.abort(fmt.Sprintf("%s died %s into the run (%s): its log is %s; what was measured until then is kept",
 		exit.Node.Name, roundDuration(at), howItEnded(exit), exit.Node.Log))
 }
@@ -341,29 +465,13 @@ func (e *engine) closeClients() {
 		wg.Go(func() { e.closed("producer", i.name, i.producer.Close(ctx)) })
 	}
 	wg.Wait()
+	close(e.abandoned)
 	ctx, cancel = context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	for _, m := range e.members {
-		wg.Go(func() { e.closed("consumer", m.name, m.consumer.Close(ctx)) })
+	for _, g := range e.groups {
+		wg.Go(func() { g.close(ctx) })
 	}
-	hurry := time.AfterFunc(leaveAfter, func() { close(e.leave) })
-	defer hurry.Stop()
 	wg.Wait()
-}
-
-// lookBehind asks how far each group got, now that its members have committed.
-// A target that died is not asked.
-func (e *engine) lookBehind() {
-	e.consumedAll = make([]bool, len(e.plan.Consumers))
-	if e.fault != nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
-	defer cancel()
-	for g, c := range e.plan.Consumers {
-		lag, err := e.cfg.Admin.Lag(ctx, e.names.of(c.Name), e.names.of(c.Topic))
-		e.consumedAll[g] = err == nil && lag == 0
-	}
 }
 
 // closeGrace is how long answers may still take: their timeout, but a run

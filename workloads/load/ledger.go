@@ -1,379 +1,351 @@
 package load
 
 import (
-	"errors"
-	"hash/maphash"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"rmqbench/results"
 	"rmqbench/workloads/driver"
 )
 
-// maxViolations is how many violations a ledger names; it counts all.
-const maxViolations = 100
-
-// maxPlaces bounds how many acknowledged and not yet received messages the
-// ledger remembers the place of (broker, queue, offset). Beyond, a lost message
-// is still counted and named, without its place.
-const maxPlaces = 1 << 20
+const (
+	// maxViolations is how many violations a ledger names; it counts all.
+	maxViolations = results.MaxViolations
+	// maxPlaces bounds how many acknowledged and not yet received messages the
+	// ledger remembers the place of (broker, queue, offset). Beyond, a lost message
+	// is still counted and named, without its place.
+	maxPlaces = 1 << 18
+	// latePlaces is how many messages of late, of all producers, have their places
+	// in a table, where they cost least.
+	latePlaces = 1 << 16
+	// maxQueue bounds the queue numbers that a ledger takes from the wire.
+	maxQueue = 1 << 12
+	// maxBrokers bounds the names of brokers.
+	maxBrokers = 1 << 10
+)
 
 // Kinds of violations.
 const (
-	kindLost         = "lost"
-	kindDuplicated   = "duplicated"
-	kindOutOfOrder   = "outOfOrder"
-	kindCorrupt      = "corrupt"
-	kindForeign      = "foreign"
-	kindUnsubscribed = "unsubscribed" // ours, but the group did not subscribe to it; counted as foreign
+	kindLost         = results.KindLost
+	kindDuplicated   = results.KindDuplicated
+	kindOutOfOrder   = results.KindOutOfOrder
+	kindCorrupt      = results.KindCorrupt
+	kindForeign      = results.KindForeign
+	kindUnsubscribed = results.KindUnsubscribed
+	kindVisible      = results.KindVisible
+	kindEarly        = results.KindEarly
 )
+
+// ledgerConfig says whom a ledger is about.
+type ledgerConfig struct {
+	Run       uint64
+	Producers []ledgerProducer // of the whole run, by number, those of other generators as well
+	Groups    []ledgerGroup
+	Ordered   bool // check the order of each key
+}
+
+// ledgerProducer is one producer instance as the ledger sees it.
+type ledgerProducer struct {
+	Topic  string
+	Remote bool // another generator's: what it sends is not told here
+	// Life is how many messages a key has, where that is known: then it can be
+	// forgotten. 1 needs no check of order; 0 is not known.
+	Life int
+	// Steps are the tags of a key's messages, in the order of its life, where tags
+	// are that: a group that subscribes to some of them sees a shorter life.
+	Steps []string
+}
 
 // ledgerGroup is one consumer group as the ledger sees it.
 type ledgerGroup struct {
 	Name  string
 	Topic string
 	Tags  string // subscription expression
+	// SQL is an expression over properties instead of Tags. The ledger does not
+	// evaluate it: Match does, and without it nobody knows what the group is to
+	// receive. Such a group loses nothing that could be told; what it does receive
+	// is checked like any other's.
+	SQL   string
+	Match func(tag string, properties []driver.Property) bool
+	// Members is set for a group that broadcasts: each member is to receive
+	// every message, and has accounts of its own.
+	Members int
 }
 
 // ledger accounts for every message by its identity. Its memory is bounded by
-// what is in flight or missing: sets of sequence numbers for each producer
-// give back every page in which nothing is missing.
+// what is in flight or missing: see results.SequenceSet. What it knows is a
+// results.LedgerState, which can be saved while the run goes on.
 //
-// Lock order: account.mu, then ledger.mu.
+// Lock order: events, view, queue, account, state.
 type ledger struct {
 	run      uint64
-	ordered  bool // check the order of each key
+	ordered  bool
 	groups   []ledgerGroup
-	filters  []filter
+	byGroup  [][]int // views of each group
+	views    []*view
 	accounts []*account
+	state    *results.LedgerState
 
-	mu         sync.Mutex
-	foreign    int64
-	corrupt    int64 // those whose producer nobody can tell
-	violations []results.Violation
+	brokers atomic.Pointer[[]string] // as in state
+	now     atomic.Int64             // Unix nanoseconds of the last tick
+	events  sync.Mutex               // one event of a group at a time
+}
+
+// view is a group, or a member of one that broadcasts.
+type view struct {
+	*results.LedgerView
+	index  int
+	name   string
+	filter filter
+	match  func(tag string, properties []driver.Property) bool
+	queues atomic.Pointer[[][]*queueLedger] // by broker and twice the queue's number, plus 1 for retry topics
+
+	// written under ledger.events and LedgerView's lock
+	event     int64 // of those that were told
+	unsettled int64 // Unix nanoseconds until which queues may still change hands
 }
 
 // account is the ledger of one producer instance.
 type account struct {
-	mu     sync.Mutex
-	number int
-	groups []int    // ledger.groups that read this producer's topic
-	seen   []bitset // by groups: received, or not to be expected by its tag
-	acked  bitset
-	next   int64 // one past the last sequence number sent
-
-	brokers []string
-	places  map[int64]place
-	room    int
-	last    []map[uint64]int64 // by groups: key → highest sequence received
-	passed  []map[queue]int64  // by groups: highest offset received
-
-	sent, ackedN, failed, unknown    int64
-	received, duplicated, outOfOrder int64
-	corrupt                          int64
-	outstanding                      int64 // acked and expected, not yet received, summed over groups
+	results.LedgerAccount
+	remote      bool
+	views       []accountView // beside Views
+	at          []int         // by view: index of Views, or -1
+	filtered    bool          // some view does not receive everything
+	outstanding int64         // acked and expected, not yet received, summed over views
+	owed        int64         // failed by the handler, and nothing came since
 }
 
-// queue is one queue of a broker, numbered as the account numbers brokers.
-type queue struct{ broker, number int32 }
-
-// place is where the broker stored a message.
-type place struct {
-	offset int64
-	queue
+// accountView is what a ledger knows beside results.LedgerAccountView.
+type accountView struct {
+	*view
+	order *keyOrder // nil: not checked
 }
 
-// overtaking is how far a consumer may be ahead in a queue while it still has
-// an earlier message in its hands.
-const overtaking = 2000
-
-// newLedger makes the ledger of a run: topics has the topic of each producer instance.
-func newLedger(run uint64, topics []string, groups []ledgerGroup, ordered bool) *ledger {
-	l := &ledger{run: run, ordered: ordered, groups: groups}
-	for _, g := range groups {
-		l.filters = append(l.filters, parseFilter(g.Tags))
+// newLedger makes the ledger of a run.
+func newLedger(c ledgerConfig) *ledger {
+	l := &ledger{run: c.Run, ordered: c.Ordered, groups: c.Groups, state: &results.LedgerState{Run: c.Run}}
+	l.brokers.Store(new([]string))
+	for i := range c.Groups {
+		l.addViews(&c.Groups[i])
 	}
-	for n, topic := range topics {
-		a := &account{number: n, places: map[int64]place{}, room: max(1024, maxPlaces/max(1, len(topics)))}
-		for i, g := range groups {
-			if g.Topic == topic {
-				a.groups = append(a.groups, i)
-				a.last = append(a.last, map[uint64]int64{})
-				a.passed = append(a.passed, map[queue]int64{})
-			}
-		}
-		a.seen = make([]bitset, len(a.groups))
-		l.accounts = append(l.accounts, a)
+	for n := range c.Producers {
+		l.addAccount(n, &c.Producers[n], c)
 	}
 	return l
 }
 
-// send notes that the message is about to be given to the driver.
+func (l *ledger) addViews(g *ledgerGroup) {
+	var views []int
+	for m := range max(1, g.Members) {
+		v := &view{
+			LedgerView: &results.LedgerView{Group: g.Name, Member: -1, Open: g.SQL != "" && g.Match == nil},
+			index:      len(l.views), match: g.Match,
+		}
+		if g.Members > 0 {
+			v.Member = int64(m)
+		}
+		if g.SQL == "" {
+			v.filter = parseFilter(g.Tags)
+		}
+		v.name = v.Name()
+		v.queues.Store(new([][]*queueLedger))
+		views = append(views, v.index)
+		l.views = append(l.views, v)
+		l.state.Views = append(l.state.Views, v.LedgerView)
+	}
+	l.byGroup = append(l.byGroup, views)
+}
+
+func (l *ledger) addAccount(number int, p *ledgerProducer, c ledgerConfig) {
+	n := len(c.Producers)
+	a := &account{
+		remote: p.Remote,
+		LedgerAccount: results.LedgerAccount{
+			Number: int64(number), Own: !p.Remote,
+			Places: results.NewPlaces(min(4096, max(64, latePlaces/n)), max(1024, maxPlaces/n)),
+		},
+	}
+	for g, views := range l.byGroup {
+		for _, i := range views {
+			v := l.views[i]
+			if c.Groups[g].Topic != p.Topic {
+				a.at = append(a.at, -1)
+				continue
+			}
+			a.at = append(a.at, len(a.views))
+			a.Views = append(a.Views, results.LedgerAccountView{View: int64(i)})
+			a.views = append(a.views, accountView{view: v})
+			a.filtered = a.filtered || v.filter != nil || v.match != nil
+			if life := v.life(p); c.Ordered && life != 1 {
+				a.views[len(a.views)-1].order = newOrder(life)
+			}
+		}
+	}
+	l.accounts = append(l.accounts, a)
+	l.state.Accounts = append(l.state.Accounts, &a.LedgerAccount)
+}
+
+// wants reports whether the view is to receive a message, as far as anybody knows.
+func (v *view) wants(tag string, properties []driver.Property) bool {
+	if v.match != nil {
+		return v.match(tag, properties)
+	}
+	return v.filter.matches(tag)
+}
+
+// life returns how many messages of a key the view receives; 0 when nobody knows.
+func (v *view) life(p *ledgerProducer) int {
+	switch {
+	case v.Open || v.match != nil:
+		return 0
+	case v.filter == nil:
+		return p.Life
+	}
+	n := 0
+	for _, tag := range p.Steps {
+		if v.filter.matches(tag) {
+			n++
+		}
+	}
+	return n
+}
+
+// send notes that the message, or each of its batch, is about to be given to the driver.
 func (l *ledger) send(m *driver.Message) {
 	a := l.accounts[m.Producer]
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.sent++
-	a.next = max(a.next, m.Sequence+1)
-	for k, g := range a.groups {
-		if !l.filters[g].matches(m.Tag) {
-			a.seen[k].add(m.Sequence)
+	n := int64(m.Messages())
+	a.Lock()
+	defer a.Unlock()
+	a.Sent += n
+	a.Next = max(a.Next, m.Sequence+n)
+	if !a.filtered {
+		return
+	}
+	for k := range a.views {
+		for i := range n {
+			if !a.wants(k, m, i) {
+				a.filter(k, m.Sequence+i)
+			}
 		}
 	}
 }
 
-// resolve notes what became of a message. It returns by how many groups the
-// message is to be received.
+func (a *account) wants(k int, m *driver.Message, i int64) bool {
+	if len(m.Batch) > 0 {
+		return a.views[k].wants(m.Batch[i].Tag, m.Batch[i].Properties)
+	}
+	return a.views[k].wants(m.Tag, m.Properties)
+}
+
+// filter notes that a view is not to receive a message. What an expression
+// leaves out is kept apart: the message's tag does not tell when it comes all the same.
+func (a *account) filter(k int, seq int64) {
+	v := &a.Views[k]
+	v.Seen.Add(seq)
+	if a.views[k].match != nil {
+		v.Filtered.Add(seq)
+	}
+}
+
+// resolve notes what became of a message, or of each of its batch. It returns by
+// how many groups, and members of groups that broadcast, they are to be received.
 func (l *ledger) resolve(m *driver.Message, r *driver.Result) (expected int) {
 	a := l.accounts[m.Producer]
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch {
-	case r.Outcome == driver.Acked:
-		a.ackedN++
-	case r.Outcome.Unknown():
-		a.unknown++
-		return 0
-	default:
-		a.failed++
-		return 0
-	}
-	a.acked.add(m.Sequence)
-	missing := false
-	for k, g := range a.groups {
-		if !l.filters[g].matches(m.Tag) {
-			continue
+	n := int64(m.Messages())
+	broker := l.broker(r.Broker)
+	a.Lock()
+	defer a.Unlock()
+	for i := range n {
+		switch {
+		case r.Outcome == driver.Acked && rollsBack(m):
+			if k := a.notExpected(&a.RolledBack, m, i, &a.Visible); k >= 0 {
+				id := Identity{Producer: m.Producer, Sequence: m.Sequence + i}
+				l.note(kindVisible, a.views[k].view, id, &driver.Received{Queue: -1, Offset: -1})
+			}
+		case r.Outcome == driver.Acked:
+			at := results.Place{Offset: r.Offset, Broker: broker, Queue: r.Queue}
+			if at.Offset >= 0 {
+				at.Offset += i
+			}
+			expected += a.acked(m, i, at)
+		case r.Outcome.Unknown():
+			a.notExpected(&a.Unknown, m, i, &a.UnknownReceived)
+		default:
+			a.notExpected(&a.Failed, m, i, &a.FailedReceived)
 		}
-		expected++
-		if !a.seen[k].has(m.Sequence) {
-			a.outstanding++
-			missing = true
-		}
-	}
-	if missing && len(a.places) < a.room {
-		a.places[m.Sequence] = place{r.Offset, queue{a.broker(r.Broker), r.Queue}}
 	}
 	return expected
 }
 
-func (a *account) broker(name string) int32 {
-	for i, b := range a.brokers {
-		if b == name {
-			return int32(i)
+// rollsBack reports whether a half message is to end without anybody seeing it.
+func rollsBack(m *driver.Message) bool {
+	return m.Transaction == driver.TxRollback || m.Transaction == driver.TxUnknown && m.Check != driver.TxCommit
+}
+
+func (a *account) acked(m *driver.Message, i int64, at results.Place) (expected int) {
+	seq := m.Sequence + i
+	if !a.Acked.Add(seq) {
+		return 0
+	}
+	missing := false
+	for k := range a.Views {
+		v := &a.Views[k]
+		if a.views[k].Open || a.filtered && !a.wants(k, m, i) {
+			continue
+		}
+		expected++
+		v.Expected++
+		if !v.Seen.Has(seq) {
+			a.outstanding++
+			missing = true
 		}
 	}
-	a.brokers = append(a.brokers, strings.Clone(name))
-	return int32(len(a.brokers) - 1)
+	if missing {
+		a.Places.Put(seq, at)
+	}
+	return expected
 }
 
-// receive accounts for a message that group got. first reports that it is this
-// run's, and that the group sees it for the first time; id is then good.
-func (l *ledger) receive(group int, r *driver.Received) (id Identity, first bool) {
-	id, err := ReadIdentity(r.Body)
-	switch {
-	case errors.Is(err, ErrDamaged):
-		l.note(&l.corrupt, l.violation(kindCorrupt, group, Identity{Producer: -1, Sequence: -1}, r))
-		return id, false
-	case errors.Is(err, ErrNoIdentity) || id.Run != l.run || id.Producer >= len(l.accounts):
-		l.note(&l.foreign, l.violation(kindForeign, group, Identity{Producer: -1, Sequence: -1}, r))
-		return id, false
-	case !l.filters[group].matches(r.Tag):
-		l.note(&l.foreign, l.violation(kindUnsubscribed, group, id, r))
-		return id, false
+// notExpected puts a message into the set of those without acknowledgement, or
+// that were rolled back. A view that has it already counts as any that gets it
+// later; it is returned, or -1.
+func (a *account) notExpected(set *results.SequenceSet, m *driver.Message, i int64, received *int64) int {
+	seq := m.Sequence + i
+	if !set.Add(seq) {
+		return -1
 	}
-	known, first := l.accounts[id.Producer].receive(l, group, id, r, errors.Is(err, ErrCorrupt))
-	if !known {
-		l.note(&l.foreign, l.violation(kindForeign, group, id, r))
-	}
-	return id, first
-}
-
-// receive does the part of ledger.receive that concerns one producer. known is
-// false for a message that was never sent, or to another topic.
-func (a *account) receive(l *ledger, group int, id Identity, r *driver.Received, corrupt bool) (known, first bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	k := a.index(group)
-	if k < 0 || id.Sequence < 0 || id.Sequence >= a.next {
-		return false, false
-	}
-	if corrupt {
-		a.corrupt++
-		l.note(nil, l.violation(kindCorrupt, group, id, r))
-	}
-	if !a.seen[k].add(id.Sequence) {
-		a.duplicated++
-		l.note(nil, l.violation(kindDuplicated, group, id, r))
-		return true, false
-	}
-	a.received++
-	q := queue{a.broker(r.Broker), r.Queue}
-	a.passed[k][q] = max(a.passed[k][q], r.Offset)
-	if a.acked.has(id.Sequence) {
-		a.outstanding--
-		a.forget(id.Sequence)
-	}
-	if l.ordered {
-		a.checkOrder(l, k, group, id, r)
-	}
-	return true, true
-}
-
-// forget drops the place of a message that every group has received.
-func (a *account) forget(seq int64) {
-	for k := range a.seen {
-		if !a.seen[k].has(seq) {
-			return
-		}
-	}
-	delete(a.places, seq)
-}
-
-func (a *account) index(group int) int {
-	for k, g := range a.groups {
-		if g == group {
+	for k := range a.Views {
+		// what is filtered is in Seen as well
+		if a.Views[k].Seen.Has(seq) && a.wants(k, m, i) && a.Stored.Add(seq) {
+			*received++
 			return k
 		}
 	}
 	return -1
 }
 
-var orderSeed = maphash.MakeSeed()
-
-// checkOrder holds the messages of one producer with one key, or without keys
-// those of one queue, to the order of their sequence.
-func (a *account) checkOrder(l *ledger, k, group int, id Identity, r *driver.Received) {
-	key := maphash.String(orderSeed, r.Key)
-	if r.Key == "" {
-		key = maphash.String(orderSeed, r.Broker) + uint64(r.Queue)
-	}
-	if last, ok := a.last[k][key]; ok && last > id.Sequence {
-		a.outOfOrder++
-		l.note(nil, l.violation(kindOutOfOrder, group, id, r))
-		return
-	}
-	a.last[k][key] = id.Sequence
-}
-
-func (l *ledger) violation(kind string, group int, id Identity, r *driver.Received) results.Violation {
-	return results.Violation{
-		Kind: kind, Group: l.groups[group].Name, Producer: id.Producer, Sequence: id.Sequence,
-		Broker: r.Broker, Queue: int(r.Queue), Offset: r.Offset,
-	}
-}
-
-// note names a violation while there is room, and counts it in count unless nil.
-func (l *ledger) note(count *int64, v results.Violation) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if count != nil {
-		*count++
-	}
-	if len(l.violations) < maxViolations {
-		v.Broker = strings.Clone(v.Broker) // may alias a frame
-		l.violations = append(l.violations, v)
-	}
-}
-
-// ledgerState says how far the accounts are settled.
-type ledgerState struct {
-	inFlight    int64 // sent, outcome not known yet
-	outstanding int64 // acked, not yet received by a group that should
-}
-
-// counts returns the figures so far; Lost counts what is still to come.
-func (l *ledger) counts() (results.Ledger, ledgerState) {
-	var out results.Ledger
-	var st ledgerState
-	for _, a := range l.accounts {
-		a.mu.Lock()
-		out.Sent += a.sent
-		out.Acked += a.ackedN
-		out.Failed += a.failed
-		out.Unknown += a.unknown
-		out.Received += a.received
-		out.Duplicated += a.duplicated
-		out.OutOfOrder += a.outOfOrder
-		out.Corrupt += a.corrupt
-		st.outstanding += a.outstanding
-		st.inFlight += a.sent - a.ackedN - a.failed - a.unknown
-		a.mu.Unlock()
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out.Lost = st.outstanding
-	out.Foreign = l.foreign
-	out.Corrupt += l.corrupt
-	return out, st
-}
-
-// close settles the accounts: what has no outcome is unknown; what was
-// acknowledged and not received is lost if its group had consumed everything
-// there was, or was well past it in its queue. The rest had not been reached
-// when the run ended, which is no loss: left.
-func (l *ledger) close(consumedAll func(group int) bool) (out results.Ledger, left int64) {
-	out, st := l.counts()
-	out.Unknown += st.inFlight
-	out.Lost = 0
-	for _, a := range l.accounts {
-		a.mu.Lock()
-		for k, g := range a.groups {
-			all := consumedAll(g)
-			a.acked.missingFrom(&a.seen[k], func(seq int64) {
-				if !all && !a.wasPassed(k, seq) {
-					left++
-					return
-				}
-				out.Lost++
-				l.note(nil, l.lost(a, g, seq))
-			})
-		}
-		a.mu.Unlock()
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out.Violations = append([]results.Violation{}, l.violations...)
-	return out, left
-}
-
-// wasPassed reports whether the k-th group of a received much later messages of the queue.
-func (a *account) wasPassed(k int, seq int64) bool {
-	p, ok := a.places[seq]
-	return ok && a.passed[k][p.queue] > p.offset+overtaking
-}
-
-func (l *ledger) lost(a *account, group int, seq int64) results.Violation {
-	v := results.Violation{Kind: kindLost, Group: l.groups[group].Name, Producer: a.number, Sequence: seq, Queue: -1, Offset: -1}
-	if p, ok := a.places[seq]; ok {
-		v.Broker, v.Queue, v.Offset = a.brokers[p.broker], int(p.number), p.offset
-	}
-	return v
-}
-
-// filter is a TAG subscription expression; nil matches everything.
-type filter []string
-
-func parseFilter(expression string) filter {
-	if e := strings.TrimSpace(expression); e == "" || e == "*" {
-		return nil
-	}
-	f := filter{}
-	for _, tag := range strings.Split(expression, "||") {
-		if tag = strings.TrimSpace(tag); tag != "" {
-			f = append(f, tag)
+// broker returns the number of a broker by its name.
+func (l *ledger) broker(name string) int32 {
+	for i, b := range *l.brokers.Load() {
+		if b == name {
+			return int32(i)
 		}
 	}
-	return f
-}
-
-func (f filter) matches(tag string) bool {
-	if f == nil {
-		return true
-	}
-	for _, t := range f {
-		if t == tag {
-			return true
+	l.state.Lock()
+	defer l.state.Unlock()
+	all := l.state.Brokers
+	for i, b := range all {
+		if b == name {
+			return int32(i)
 		}
 	}
-	return false
+	if len(all) >= maxBrokers {
+		return int32(len(all) - 1)
+	}
+	all = append(all[:len(all):len(all)], strings.Clone(name))
+	l.state.Brokers = all
+	l.brokers.Store(&all)
+	return int32(len(all) - 1)
 }

@@ -34,13 +34,30 @@ type Config struct {
 	// that the run created when it ends: for targets that are not ours alone.
 	Isolate bool
 
-	Out      Sink                 // nil: nothing is written
-	Progress func(Snapshot)       // called from the collector once an interval; nil: nobody looks
-	Nodes    []profiles.Node      // watched in /proc by PID; nodes without one are left out
-	Exits    <-chan profiles.Exit // a death ends the run as incomplete
-	Log      *slog.Logger         // nil: slog.Default()
-	Clock    Clock                // nil: the real one, precise to some ten microseconds
+	// Shard makes this run one of several generators of the same load, which have
+	// RunID and Start in common. Of 0 or 1: it is the only one.
+	Shard Shard
+	// Start is when the load begins; zero: as soon as everything is in place.
+	Start time.Time
+
+	// Ledger is the path of the ledger's file, which is written as the run goes on
+	// (see results.ReadLedger); empty: none.
+	Ledger   string
+	Out      Sink                   // nil: nothing is written
+	Progress func(Snapshot)         // called from the collector once an interval; nil: nobody looks
+	Nodes    func() []profiles.Node // as they are now: watched in /proc by PID; nodes without one are left out; nil: nobody
+	Control  Nodes                  // for faults; nil: the nodes are not ours
+	Exits    <-chan profiles.Exit   // a death ends the run as incomplete
+	Log      *slog.Logger           // nil: slog.Default()
+	Clock    Clock                  // nil: the real one, precise to some ten microseconds
+
+	// Calibration has the limits of this machine, which the verdict holds the run
+	// against; nil when they are not known.
+	Calibration *results.Calibration
 }
+
+// Shard says which part of a load a generator makes: the Index-th of Of.
+type Shard struct{ Index, Of int }
 
 // Clock is the time that a run lives in.
 type Clock interface {

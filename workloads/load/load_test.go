@@ -67,13 +67,13 @@ func TestPlantAndFind(t *testing.T) {
 		{"corruption of content", map[int64]deed{9: corrupt}, kindCorrupt, func(l *results.Ledger) { l.Corrupt = 10 }},
 		{"corruption of identity", map[int64]deed{9: damage}, kindCorrupt, func(l *results.Ledger) { l.Corrupt = 10 }},
 		{"swaps", map[int64]deed{11: delay}, kindOutOfOrder, func(l *results.Ledger) { l.OutOfOrder = 10 }},
-		{"lost acknowledgements", map[int64]deed{13: loseAck}, "", func(l *results.Ledger) { l.Unknown, l.Acked = 10, sent-10 }},
+		{"lost acknowledgements", map[int64]deed{13: loseAck}, "", func(l *results.Ledger) { l.Unknown, l.Acked, l.UnknownReceived = 10, sent-10, 10 }},
 		{"rejections", map[int64]deed{17: reject}, "", func(l *results.Ledger) { l.Failed, l.Acked, l.Received = 10, sent-10, sent-10 }},
-		{"late flushes", map[int64]deed{19: flushLate}, "", func(l *results.Ledger) { l.Failed, l.Acked = 10, sent-10 }},
+		{"late flushes", map[int64]deed{19: flushLate}, "", func(l *results.Ledger) { l.Failed, l.Acked, l.FailedReceived = 10, sent-10, 10 }},
 		{"foreign messages", map[int64]deed{21: foreign}, kindForeign, func(l *results.Ledger) { l.Foreign = 10 }},
 		{"messages never sent", map[int64]deed{21: phantom}, kindForeign, func(l *results.Ledger) { l.Foreign = 10 }},
 		{"everything", map[int64]deed{2: lose, 5: duplicate, 9: corrupt, 11: delay, 13: loseAck, 17: reject, 23: foreign}, "", func(l *results.Ledger) {
-			*l = results.Ledger{Sent: sent, Acked: sent - 20, Failed: 10, Unknown: 10, Received: sent - 20, Lost: 10, Duplicated: 10, OutOfOrder: 10, Corrupt: 10, Foreign: 10}
+			*l = results.Ledger{Sent: sent, Acked: sent - 20, Failed: 10, Unknown: 10, Received: sent - 20, Lost: 10, Duplicated: 10, OutOfOrder: 10, Corrupt: 10, Foreign: 10, UnknownReceived: 10}
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestPlantAndFind(t *testing.T) {
 				c.want(&want)
 				got := r.Ledger
 				violations := got.Violations
-				got.Violations, want.Violations = nil, nil
+				got.Violations, want.Violations, got.Groups = nil, nil, nil
 				if d := cmp.Diff(want, got); d != "" {
 					t.Errorf("ledger (-want +got):\n%s", d)
 				}

@@ -2,7 +2,6 @@ package load
 
 import (
 	"fmt"
-	"hash/maphash"
 	"sync"
 	"time"
 
@@ -15,10 +14,13 @@ type instance struct {
 	e        *engine
 	name     string
 	topic    string
-	number   int // over all producer groups
-	slots    slots
-	shard    *shard
+	number   int // over all producer groups, and over all shards
+	group    int // of the plan
+	slots    *slots
+	lane     lane
 	producer driver.Producer
+	order    *sequencer // nil where keys are not held to an order
+	sequence int64      // of the next message; guarded by source.mu
 }
 
 // slots are the messages that may be in flight. The one that came back last is
@@ -51,104 +53,195 @@ func (s *slots) give(m *driver.Message) {
 	s.free = append(s.free, m)
 }
 
-func newInstance(e *engine, p *workloads.Producer, number, n int) *instance {
+func newInstance(e *engine, g, number, n int) *instance {
+	p := &e.plan.Producers[g]
 	return &instance{
 		e: e, name: fmt.Sprintf("%s-%d-%08x", p.Name, n, uint32(e.runID)), topic: e.names.of(p.Topic),
-		number: number, slots: slots{left: max(1, p.MaxInFlight)}, shard: e.rec.shard(number),
+		number: number, group: g, slots: &slots{left: max(1, p.MaxInFlight)}, lane: e.rec.lane(number, g),
 	}
+}
+
+// transmit gives m to the driver.
+func (i *instance) transmit(m *driver.Message) {
+	m.Called = i.e.clock.Now()
+	i.producer.Send(m)
 }
 
 // done takes the outcome of a send, from any goroutine.
 func (i *instance) done(m *driver.Message, r driver.Result) {
 	now := i.e.clock.Now()
 	expected := i.e.ledger.resolve(m, &r)
-	i.shard.done(m, &r, expected, now)
+	i.lane.done(m, &r, expected, now)
+	if r.Code != 0 && r.Outcome != driver.Acked {
+		i.e.refusals.add(now.Sub(i.e.start), r.Code, r.Remark, int64(m.Messages()))
+	}
+	if r.Outcome == driver.Acked {
+		i.e.outage.acked(m.Called, now)
+	}
+	if i.order != nil {
+		i.order.leave(m)
+	}
+	if u, ok := m.Token.(*user); ok {
+		u.answered <- struct{}{} // has room: a user waits for one answer at a time
+		return
+	}
 	i.slots.give(m)
 }
 
-// pacer sends the arrivals of some instances of one producer group at their
-// intended times. It is late when it has to be, and says so; it never skips.
-type pacer struct {
+// source makes the messages of one producer group and says who sends them. The
+// pacer is its only user, but for phases with a closed loop.
+type source struct {
 	e         *engine
-	instances []*instance // of the whole group
-	schedule  *Schedule
-	generator *Generator
+	group     int
+	batch     int // messages of a send
+	lane      lane
+	instances []*instance
 	queues    int // > 0: messages of a key go to one queue of so many
+	order     *sequencer
+
+	mu        sync.Mutex
+	generator *Generator
+	closed    int64 // messages made for closed loops
 }
 
-func (e *engine) pacers() []*pacer {
-	var out []*pacer
-	for g, instances := range e.byGroup {
-		out = append(out, &pacer{
-			e: e, instances: instances, schedule: NewSchedule(e.plan, g), generator: NewGenerator(e.plan, g),
-			queues: e.orderedQueues(g),
-		})
+func newSource(e *engine, g int, instances []*instance) *source {
+	p := &e.plan.Producers[g]
+	s := &source{
+		e: e, group: g, batch: batchOf(e.plan, g), instances: instances, generator: NewGenerator(e.plan, g),
+		queues: e.orderedQueues(g), lane: e.rec.pacer(g),
 	}
-	return out
+	if p.Ordered {
+		most := len(instances) * max(1, p.MaxInFlight)
+		s.order = newSequencer(e, most)
+		shared := &slots{left: most}
+		for _, i := range instances {
+			i.order, i.slots = s.order, shared // the key decides which instance it is
+		}
+	}
+	return s
 }
 
 // orderedQueues returns over how many queues keys are spread, 0 where order was not asked for.
 func (e *engine) orderedQueues(g int) int {
-	if !e.ledger.ordered || e.plan.Producers[g].Keys.Kind == workloads.KeyNone || e.plan.Producers[g].Keys.Kind == "" {
+	p := &e.plan.Producers[g]
+	if !p.Ordered && !e.ledger.ordered || p.Keys.Kind == workloads.KeyNone || p.Keys.Kind == "" {
 		return 0
 	}
 	for _, t := range e.plan.Topics {
-		if t.Name == e.plan.Producers[g].Topic {
+		if t.Name == p.Topic {
 			return max(1, t.Queues)
 		}
 	}
 	return 0
 }
 
+// mine reports whether this generator sends the message, of a group whose keys
+// are held to an order: those of one key belong to one generator.
+func (s *source) mine(index int64) bool {
+	if s.order == nil || !s.e.sharded() {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return keyHash(s.generator.Key(index))>>16%uint64(s.e.shards()) == uint64(s.e.cfg.Shard.Index)
+}
+
+// fill makes the messages of arrival a in m, and says which instance sends them.
+func (s *source) fill(m *driver.Message, a Arrival) *instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.Intended = s.e.start.Add(a.At)
+	s.generator.Fill(m, a.Index, s.batch)
+	i := s.turn(a.Number)
+	if s.order != nil {
+		i = s.instances[s.generator.Owner(m.Key)]
+	}
+	m.Queue = -1
+	if s.queues > 0 {
+		m.Queue = int32(keyHash(m.Key) % uint64(s.queues))
+	}
+	m.Topic, m.Producer, m.Sequence, m.Phase, m.Token = i.topic, i.number, i.sequence, a.Phase, nil
+	i.sequence += int64(m.Messages())
+	stamp(m, s.e.runID, s.e.levels)
+	return i
+}
+
+// turn returns whose turn the n-th send of the group is.
+func (s *source) turn(n int64) *instance {
+	return s.instances[n/int64(s.e.shards())%int64(len(s.instances))]
+}
+
+// pacer sends the arrivals of one producer group at their intended times. It is
+// late when it has to be, and says so; it never skips.
+type pacer struct {
+	*source
+	schedule *Schedule
+}
+
+func (e *engine) pacers() []*pacer {
+	var out []*pacer
+	for g, instances := range e.byGroup {
+		s := newSource(e, g, instances)
+		out = append(out, &pacer{source: s, schedule: e.schedule(g)})
+		if s.order != nil {
+			e.orders = append(e.orders, s.order)
+		}
+	}
+	return out
+}
+
+// schedule is this generator's part of the arrivals of a group. Keys that are
+// held to an order belong to one generator: there, all arrivals are looked at.
+func (e *engine) schedule(g int) *Schedule {
+	if e.sharded() && !e.plan.Producers[g].Ordered {
+		return NewShardSchedule(e.plan, g, e.cfg.Shard.Index, e.cfg.Shard.Of)
+	}
+	return NewSchedule(e.plan, g)
+}
+
 func (p *pacer) run() {
 	if c, ok := p.e.clock.(pinner); ok {
 		defer c.pin()()
 	}
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	p.closedLoops(&loops)
 	for {
 		a, ok := p.schedule.Next()
-		if !ok || !p.wait(p.e.start.Add(a.At)) {
+		if !ok || !p.e.wait(a.At) {
 			return
 		}
-		p.e.planned[a.Phase].Add(1)
 		p.send(a)
 	}
 }
 
-// wait sleeps until t; it reports false when the run has been stopped.
-func (p *pacer) wait(t time.Time) bool {
-	for p.e.clock.Now().Before(t) {
-		if closed(p.e.done) {
+// wait sleeps until at into the run; it reports false when the run has been stopped.
+func (e *engine) wait(at time.Duration) bool {
+	t := e.start.Add(at)
+	for e.clock.Now().Before(t) {
+		if closed(e.done) {
 			return false
 		}
-		p.e.clock.SleepUntil(t, p.e.done)
+		e.clock.SleepUntil(t, e.done)
 	}
-	return !closed(p.e.done)
+	return !closed(e.done)
 }
 
 func (p *pacer) send(a Arrival) {
-	n := int64(len(p.instances))
-	i := p.instances[a.Index%n]
-	m := i.slots.take()
-	if m == nil {
-		i.shard.drop(a.Phase)
+	if !p.mine(a.Index) {
 		return
 	}
-	p.generator.Fill(m, a.Index)
-	m.Topic, m.Producer, m.Sequence, m.Phase = i.topic, i.number, a.Index/n, a.Phase
-	m.Queue = p.queue(m.Key)
-	m.Intended = p.e.start.Add(a.At)
-	Stamp(m.Body, Identity{Run: p.e.runID, Producer: i.number, Sequence: m.Sequence, Intended: m.Intended.UnixNano()})
+	p.e.planned[a.Phase].add(p.group, a.Messages)
+	m := p.turn(a.Number).slots.take()
+	if m == nil {
+		p.lane.drop(a.Phase, a.Messages)
+		return
+	}
+	i := p.fill(m, a)
 	p.e.ledger.send(m)
 	m.Called = p.e.clock.Now()
-	i.shard.late(a.Phase, m.Called.Sub(m.Intended))
-	i.producer.Send(m)
-}
-
-var queueSeed = maphash.MakeSeed()
-
-func (p *pacer) queue(key string) int32 {
-	if p.queues == 0 {
-		return -1
+	p.lane.late(a.Phase, m.Called.Sub(m.Intended), a.Messages)
+	if p.order == nil || p.order.enter(m) {
+		i.producer.Send(m)
 	}
-	return int32(maphash.String(queueSeed, key) % uint64(p.queues))
 }

@@ -2,17 +2,19 @@ package load
 
 import (
 	"math"
-	"math/bits"
+	"sort"
 	"time"
 
 	"rmqbench/workloads"
 )
 
-// Arrival is one planned message of a producer group.
+// Arrival is one planned send of a producer group: a message, or a batch of them.
 type Arrival struct {
-	Index int64         // from 0, over the whole run; producer Index mod Count sends it
-	At    time.Duration // intended time since the start of the run
-	Phase int           // of the plan
+	Number   int64         // of the send, from 0 over the whole run; producer Number mod Count sends it
+	Index    int64         // of its message, of a batch the first; the others follow
+	Messages int           // that it carries
+	At       time.Duration // intended time since the start of the run
+	Phase    int           // of the plan
 }
 
 // Schedule lists the arrivals of one producer group in their order. It is pure:
@@ -30,7 +32,10 @@ type Arrival struct {
 // phase before left over. Poisson arrivals lie where Λ is E₁, E₁+E₂, …, with
 // independent exponential Eᵢ of mean 1: a unit process stretched in time is the
 // process of rate r (time rescaling theorem). Being memoryless, it starts anew
-// in each phase.
+// in each phase. With batches of n messages Λ counts messages, so all steps in Λ
+// are n times as long, and what a constant phase sent too much the next lacks.
+// The arrivals of a trace lie where it says, each of them a batch. A closed loop
+// has none: its messages have indices of their own, from ClosedIndex on.
 //
 // The way back from Λ to t is closed. On a piece of length L where the rate goes
 // from p to q, with k = (q−p)/L, the time x into the piece where its Λ is a solves
@@ -44,8 +49,12 @@ type Schedule struct {
 	piece  int     // current, within the phase
 	sum    float64 // Λ of the next arrival within the phase
 	gaps   stream  // of the current Poisson phase
-	index  int64
+	traced int     // arrivals of the current trace
+	number int64
 	last   time.Duration
+	batch  int
+	share  int64 // Number mod shares of the arrivals that are listed
+	shares int64
 }
 
 // demandPhase is what one phase asks of the group.
@@ -55,6 +64,7 @@ type demandPhase struct {
 	total         float64 // Λ at the end
 	poisson       bool
 	seed          stream
+	trace         []time.Duration // within the phase
 }
 
 // piece is a stretch of straight rate.
@@ -69,23 +79,81 @@ type piece struct {
 const hair = 1e-6
 
 // NewSchedule returns the arrivals of producer group g of the plan.
-func NewSchedule(plan *workloads.Plan, g int) *Schedule {
-	s := &Schedule{}
+func NewSchedule(plan *workloads.Plan, g int) *Schedule { return NewShardSchedule(plan, g, 0, 1) }
+
+// NewShardSchedule returns what one of several generators sends: every of'th
+// arrival of producer group g, beginning with number shard, with the times and
+// indices that it has in the whole. All shards together are the whole.
+func NewShardSchedule(plan *workloads.Plan, g, shard, of int) *Schedule {
+	s := &Schedule{batch: batchOf(plan, g), share: int64(shard), shares: int64(max(1, of))}
 	start := time.Duration(0)
 	for i := range plan.Phases {
 		p := &plan.Phases[i]
 		d := demandPhase{start: start, length: p.Duration, seed: newStream(plan.Seed, purposeGaps, uint64(g), uint64(i))}
 		start += p.Duration
-		for _, a := range p.Arrivals {
-			if a.Producer == plan.Producers[g].Name && !p.Drain {
-				d.poisson = a.Process == workloads.Poisson
-				d.setRate(a.Rate)
-			}
+		if a := arrivalsFor(plan, g, p); a != nil {
+			d.demand(a)
 		}
 		s.phases = append(s.phases, d)
 	}
 	s.enter(0, 0)
 	return s
+}
+
+func batchOf(plan *workloads.Plan, g int) int { return max(1, plan.Producers[g].Batch) }
+
+// arrivalsFor returns what phase p asks of group g, nil for nothing.
+func arrivalsFor(plan *workloads.Plan, g int, p *workloads.Phase) *workloads.Arrivals {
+	for i := range p.Arrivals {
+		if p.Arrivals[i].Producer == plan.Producers[g].Name && !p.Drain {
+			return &p.Arrivals[i]
+		}
+	}
+	return nil
+}
+
+func (d *demandPhase) demand(a *workloads.Arrivals) {
+	switch a.Process {
+	case workloads.Closed:
+	case workloads.Trace:
+		n := sort.Search(len(a.Times), func(i int) bool { return a.Times[i] >= d.length })
+		d.trace = a.Times[:n]
+	default:
+		d.poisson = a.Process == workloads.Poisson
+		d.setRate(a.Rate)
+	}
+}
+
+// rare is by how many standard deviations a Poisson process is believed never
+// to exceed its mean: once in 10³² runs.
+const rare = 12
+
+// FirstClosed returns the number of the first send of the closed loops of
+// producer group g; the k-th has number FirstClosed+k, and with batches of n
+// messages index n·number, as arrivals have. Those numbers lie behind all that the
+// schedule can reach, so that neither depends on how fast the target answered;
+// the gap between is small. FirstClosed is a multiple of the group's Count: a
+// sender of producer p that counts p, p+Count, p+2·Count … sends what is p's.
+func FirstClosed(plan *workloads.Plan, g int) int64 {
+	batch := float64(batchOf(plan, g))
+	most := 0.
+	for i := range plan.Phases {
+		p := &plan.Phases[i]
+		a := arrivalsFor(plan, g, p)
+		if a == nil || a.Process == workloads.Closed {
+			continue
+		}
+		sends := a.Planned(p.Duration) / batch
+		if a.Process == workloads.Trace {
+			sends = float64(len(a.Times))
+		}
+		most += math.Ceil(sends) + 1
+		if a.Process == workloads.Poisson {
+			most += rare * (math.Sqrt(sends) + rare)
+		}
+	}
+	count := int64(max(1, plan.Producers[g].Count))
+	return (int64(most)/count + 1) * count
 }
 
 // setRate cuts the points into pieces. The first rate also holds before its
@@ -119,26 +187,42 @@ func (d *demandPhase) add(a, b, limit time.Duration, p, q float64) {
 // enter makes phase i the current one. carry is how far in Λ its first constant
 // arrival is away.
 func (s *Schedule) enter(i int, carry float64) {
-	s.phase, s.piece, s.sum = i, 0, carry
+	s.phase, s.piece, s.traced, s.sum = i, 0, 0, carry
 	if i < len(s.phases) && s.phases[i].poisson {
 		s.gaps = s.phases[i].seed
-		s.sum = s.gaps.exponential()
+		s.sum = s.gap()
 	}
 }
 
+// gap is the way in Λ between two Poisson arrivals.
+func (s *Schedule) gap() float64 { return float64(s.batch) * s.gaps.exponential() }
+
 // Next returns the next arrival; ok is false when there are no more.
 func (s *Schedule) Next() (a Arrival, ok bool) {
+	for {
+		if a, ok = s.step(); !ok || a.Number%s.shares == s.share {
+			return a, ok
+		}
+	}
+}
+
+// step returns the next arrival of the whole.
+func (s *Schedule) step() (a Arrival, ok bool) {
 	for s.phase < len(s.phases) {
 		p := &s.phases[s.phase]
+		if s.traced < len(p.trace) {
+			at := p.start + max(0, p.trace[s.traced])
+			s.traced++
+			return s.arrival(at), true
+		}
 		if s.sum < p.total-hair || p.poisson && s.sum < p.total {
-			a = Arrival{Index: s.index, At: s.time(p), Phase: s.phase}
-			s.index++
+			at := s.time(p)
 			if p.poisson {
-				s.sum += s.gaps.exponential()
+				s.sum += s.gap()
 			} else {
-				s.sum++
+				s.sum += float64(s.batch)
 			}
-			return a, true
+			return s.arrival(at), true
 		}
 		carry := 0.
 		if !p.poisson && s.sum-p.total > hair {
@@ -149,6 +233,15 @@ func (s *Schedule) Next() (a Arrival, ok bool) {
 	return Arrival{}, false
 }
 
+// arrival numbers the arrival at that time. Rounding never puts one before
+// another.
+func (s *Schedule) arrival(at time.Duration) Arrival {
+	s.last = max(at, s.last)
+	a := Arrival{Number: s.number, Index: s.number * int64(s.batch), Messages: s.batch, At: s.last, Phase: s.phase}
+	s.number++
+	return a
+}
+
 // time inverts Λ at s.sum.
 func (s *Schedule) time(p *demandPhase) time.Duration {
 	for s.piece+1 < len(p.pieces) && s.sum >= p.pieces[s.piece+1].before {
@@ -156,9 +249,7 @@ func (s *Schedule) time(p *demandPhase) time.Duration {
 	}
 	q := &p.pieces[s.piece]
 	x := q.start + q.at(s.sum-q.before)
-	at := p.start + min(time.Duration(x*1e9), p.length-1)
-	s.last = max(at, s.last)
-	return s.last
+	return p.start + min(time.Duration(x*1e9), p.length-1)
 }
 
 // at returns how far into the piece its Λ reaches a.
@@ -169,83 +260,3 @@ func (q *piece) at(a float64) float64 {
 	root := math.Sqrt(max(0, float64(q.from*q.from)+float64(2*q.slope*a)))
 	return min(2*a/(q.from+root), q.length)
 }
-
-// stream is a sequence of random numbers that belongs to a few coordinates:
-// seed, purpose, and for example a message's index. It is SplitMix64 (Steele,
-// Lea, Flood 2014): a counter, stirred. Copying one copies its future.
-type stream uint64
-
-const golden = 0x9e3779b97f4a7c15
-
-// Purposes keep the streams of one plan apart.
-const (
-	purposeGaps = iota + 1
-	purposeMessages
-	purposeSamples
-	purposePadding
-)
-
-func newStream(coordinates ...uint64) stream {
-	s := stream(0)
-	for _, c := range coordinates {
-		s = s.at(c)
-	}
-	return s
-}
-
-// at returns the i-th of the streams below s.
-func (s stream) at(i uint64) stream { return stream(stir(uint64(s) + golden*(i+1))) }
-
-func (s *stream) next() uint64 {
-	*s += golden
-	return stir(uint64(*s))
-}
-
-func stir(x uint64) uint64 {
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
-}
-
-// uniform returns a number in (0, 1), neither end included.
-func (s *stream) uniform() float64 { return (float64(s.next()>>11) + 0.5) / (1 << 53) }
-
-// below returns a number in [0, n).
-func (s *stream) below(n uint64) uint64 {
-	for {
-		hi, lo := bits.Mul64(s.next(), n)
-		if lo >= n || lo >= -n%n {
-			return hi
-		}
-	}
-}
-
-// exponential returns a number of the exponential distribution of mean 1.
-func (s *stream) exponential() float64 { return -logarithm(s.uniform()) }
-
-// logarithm is ln x for 0 < x < 1. It uses nothing but the four operations,
-// each rounded on its own, so that the result has the same bits on every
-// machine; math.Log differs in the last one. With m in [√½, √2) and
-// z = (m−1)/(m+1), ln m = 2·(z + z³/3 + z⁵/5 + …); |z| < 0.172 makes eleven terms
-// enough.
-func logarithm(x float64) float64 {
-	m, e := math.Frexp(x)
-	if m < math.Sqrt2/2 {
-		m, e = m*2, e-1
-	}
-	z := (m - 1) / (m + 1)
-	w := float64(z * z)
-	sum := 0.
-	for k := 21; k >= 1; k -= 2 {
-		sum = float64(sum*w) + inverse[k]
-	}
-	return float64(2*z*sum) + float64(float64(e)*math.Ln2)
-}
-
-// inverse[k] is 1/k: a division is slow.
-var inverse = func() (t [22]float64) {
-	for k := 1; k < len(t); k++ {
-		t[k] = 1 / float64(k)
-	}
-	return t
-}()

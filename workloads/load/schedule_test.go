@@ -115,13 +115,23 @@ func TestConstantTimesAreExact(t *testing.T) {
 	}
 }
 
-// integral sums the rate of a phase numerically until t.
+// integral sums the rate of a phase numerically until t: by midpoints, between
+// the points where it bends or jumps.
 func integral(points []workloads.RatePoint, t time.Duration) float64 {
-	const steps = 20_000
-	sum, dt := 0., t.Seconds()/steps
-	for i := range steps {
-		at := time.Duration((float64(i) + .5) * dt * 1e9)
-		sum += rateAt(points, at) * dt
+	const steps = 8
+	sum, from := 0., time.Duration(0)
+	for i := 0; i <= len(points); i++ {
+		to := t
+		if i < len(points) {
+			to = min(t, points[i].At)
+		}
+		dt := float64(to-from) / steps
+		for k := range steps {
+			if dt > 0 {
+				sum += rateAt(points, from+time.Duration((float64(k)+.5)*dt)) * dt / 1e9
+			}
+		}
+		from = max(from, to)
 	}
 	return sum
 }
@@ -149,22 +159,43 @@ func TestConstantTimesAgainstIntegration(t *testing.T) {
 		"down":   {{PerSecond: 300}, {At: length, PerSecond: 0}},
 		"step":   {{PerSecond: 50}, {At: 5 * time.Second, PerSecond: 50}, {At: 5 * time.Second, PerSecond: 200}},
 		"zigzag": {{PerSecond: 0}, {At: 2 * time.Second, PerSecond: 200}, {At: 3 * time.Second, PerSecond: 10}, {At: 7 * time.Second, PerSecond: 10}, {At: length, PerSecond: 150}},
+		"bursts": bursts(length, time.Second, 200*time.Millisecond, 20, 600),
+		"sine":   sine(length, 200, 150, 40),
 		"pause":  {{PerSecond: 100}, {At: 3 * time.Second, PerSecond: 100}, {At: 3 * time.Second}, {At: 6 * time.Second}, {At: 6 * time.Second, PerSecond: 100}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			all := arrivalsOf(planOf(1, phaseOf(length, workloads.Constant, points...)))
 			total := workloads.Arrivals{Rate: points}.Planned(length)
-			if math.Abs(float64(len(all))-total) > 1 || math.Abs(total-integral(points, length)) > .05 {
+			if math.Abs(float64(len(all))-total) > 1 || math.Abs(total-integral(points, length)) > .001 {
 				t.Errorf("%d arrivals; Planned says %g, the integral is %g", len(all), total, integral(points, length))
 			}
 			for i := 0; i < len(all); i += 37 {
-				if got := integral(points, all[i].At); math.Abs(got-float64(i)) > .05 {
+				if got := integral(points, all[i].At); math.Abs(got-float64(i)) > .001 {
 					t.Errorf("at arrival %d (%s) the integral of the rate is %g", i, all[i].At, got)
 				}
 			}
 		})
 	}
+}
+
+// bursts are high for the first part of every period.
+func bursts(length, period, part time.Duration, low, high float64) (points []workloads.RatePoint) {
+	for at := time.Duration(0); at < length; at += period {
+		for _, p := range []workloads.RatePoint{{At: at, PerSecond: high}, {At: at + part, PerSecond: high}, {At: at + part, PerSecond: low}, {At: at + period, PerSecond: low}} {
+			points = append(points, p)
+		}
+	}
+	return points
+}
+
+// sine is one day of so many straight pieces.
+func sine(length time.Duration, mean, swing float64, pieces int) (points []workloads.RatePoint) {
+	for i := range pieces + 1 {
+		x := float64(i) / float64(pieces)
+		points = append(points, workloads.RatePoint{At: time.Duration(x * float64(length)), PerSecond: mean + swing*math.Sin(2*math.Pi*x)})
+	}
+	return points
 }
 
 func TestScheduleProperties(t *testing.T) {

@@ -83,11 +83,12 @@ func (e *engine) setup(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, c := range e.plan.Consumers {
-		if err := e.createGroup(ctx, c.Name); err != nil {
+	for i := range e.plan.Consumers {
+		if err := e.createGroup(ctx, &e.plan.Consumers[i]); err != nil {
 			return err
 		}
 	}
+	e.compareClocks(ctx)
 	if err := e.startConsumers(ctx); err != nil {
 		return err
 	}
@@ -126,9 +127,11 @@ func (e *engine) createTopic(ctx context.Context, t workloads.Topic) error {
 	return nil
 }
 
-func (e *engine) createGroup(ctx context.Context, group string) error {
-	name := e.names.of(group)
-	exists, err := e.cfg.Admin.CreateGroup(ctx, driver.GroupConfig{Name: name})
+func (e *engine) createGroup(ctx context.Context, c *workloads.Consumer) error {
+	name := e.names.of(c.Name)
+	exists, err := e.cfg.Admin.CreateGroup(ctx, driver.GroupConfig{
+		Name: name, RetryMax: c.MaxReconsume, Broadcast: c.Broadcast, Orderly: c.Mode == workloads.Orderly,
+	})
 	if err != nil {
 		return fmt.Errorf("creating consumer group %s: %w", name, err)
 	}
@@ -136,6 +139,17 @@ func (e *engine) createGroup(ctx context.Context, group string) error {
 		e.created.groups = append(e.created.groups, name)
 	}
 	return nil
+}
+
+// compareClocks learns how far the target's clock is from ours: several
+// generators are compared by it. Not every target tells.
+func (e *engine) compareClocks(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lagTimeout)
+	defer cancel()
+	var err error
+	if e.ahead, e.unsure, err = e.cfg.Admin.Clock(ctx); err != nil {
+		e.log.Info("the target does not tell its time", "error", err)
+	}
 }
 
 // removeCreated takes away what this run created, where the target is not ours
@@ -161,35 +175,16 @@ func (e *engine) removed(what, name string, err error) {
 }
 
 func (e *engine) startConsumers(ctx context.Context) error {
-	for g := range e.plan.Consumers {
-		c := &e.plan.Consumers[g]
-		for n := range max(1, c.Members) {
-			m := newMember(e, g, c, n)
-			e.members = append(e.members, m)
-			consumer, err := e.cfg.Driver.NewConsumer(ctx, driver.ConsumerConfig{
-				Group: e.names.of(c.Name), Instance: m.name, Topic: e.names.of(c.Topic),
-				Tags: c.Tags, Threads: max(1, c.Threads), Handle: m.handle,
-			})
-			if err != nil {
-				e.members = e.members[:len(e.members)-1]
-				return fmt.Errorf("starting consumer %s: %w", m.name, err)
+	for _, g := range e.groups {
+		for range e.share(g.atFirst()) {
+			if _, err := g.join(ctx); err != nil {
+				return err
 			}
-			m.consumer = consumer
 		}
 	}
-	return e.awaitReady(ctx)
-}
-
-func (e *engine) awaitReady(ctx context.Context) error {
-	timeout := time.NewTimer(readyTimeout)
-	defer timeout.Stop()
-	for _, m := range e.members {
-		select {
-		case <-m.consumer.Ready():
-		case <-timeout.C:
-			return fmt.Errorf("consumer %s was assigned no queues within %s: is the broker reachable under the address it registered?", m.name, readyTimeout)
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for consumers: %w", context.Cause(ctx))
+	for _, g := range e.groups {
+		if err := awaitReady(ctx, g.members); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -197,19 +192,16 @@ func (e *engine) awaitReady(ctx context.Context) error {
 
 func (e *engine) startProducers(ctx context.Context) error {
 	number := 0
+	for _, p := range e.plan.Producers {
+		number += e.cfg.Shard.Index * max(1, p.Count)
+	}
 	for g := range e.plan.Producers {
-		p := &e.plan.Producers[g]
 		var group []*instance
-		for n := range max(1, p.Count) {
-			i := newInstance(e, p, number, n)
-			producer, err := e.cfg.Driver.NewProducer(ctx, driver.ProducerConfig{
-				Group: e.names.of("producer-" + p.Name), Instance: i.name, Topic: i.topic,
-				MaxInFlight: max(1, p.MaxInFlight), Timeout: p.Timeout, Done: i.done,
-			})
+		for n := range max(1, e.plan.Producers[g].Count) {
+			i, err := e.startProducer(ctx, g, number, n)
 			if err != nil {
-				return fmt.Errorf("starting producer %s: %w", i.name, err)
+				return err
 			}
-			i.producer = producer
 			e.instances = append(e.instances, i)
 			group = append(group, i)
 			number++
@@ -217,4 +209,18 @@ func (e *engine) startProducers(ctx context.Context) error {
 		e.byGroup = append(e.byGroup, group)
 	}
 	return nil
+}
+
+func (e *engine) startProducer(ctx context.Context, g, number, n int) (*instance, error) {
+	p := &e.plan.Producers[g]
+	i := newInstance(e, g, number, e.own(n))
+	producer, err := e.cfg.Driver.NewProducer(ctx, driver.ProducerConfig{
+		Group: e.names.of("producer-" + p.Name), Instance: i.name, Topic: i.topic, MaxInFlight: max(1, p.MaxInFlight),
+		Timeout: p.Timeout, Transaction: p.Transaction.On(), Request: p.Request, Done: i.done,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting producer %s: %w", i.name, err)
+	}
+	i.producer = producer
+	return i, nil
 }

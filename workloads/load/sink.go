@@ -22,9 +22,13 @@ type Sink interface {
 
 // Names of interval logs.
 const (
-	LogSend        = "send"         // intended time until acknowledgement
-	LogSendService = "send-service" // actual call until acknowledgement
-	LogSendError   = "send-error"   // intended time until the failure was known
-	LogReceive     = "receive"      // intended time until the consumer's handler
-	LogLateness    = "lateness"     // intended time until the actual call
+	LogSend         = "send"          // intended time until acknowledgement
+	LogSendService  = "send-service"  // actual call until acknowledgement
+	LogSendError    = "send-error"    // intended time until the failure was known
+	LogReceive      = "receive"       // intended time until the consumer's handler
+	LogReply        = "reply"         // of a request: intended time until its reply
+	LogReplyService = "reply-service" // of a request: actual call until its reply
+	LogDelivery     = "delivery"      // of a delayed message: when it was due until the consumer's handler
+	LogEarly        = "early"         // of a delayed message: the consumer's handler until it would have been due
+	LogLateness     = "lateness"      // intended time until the actual call
 )

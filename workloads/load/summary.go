@@ -1,9 +1,12 @@
 package load
 
 import (
+	"os"
+	"slices"
 	"time"
 
 	"rmqbench/results"
+	"rmqbench/workloads"
 	"rmqbench/workloads/driver"
 )
 
@@ -16,21 +19,25 @@ func (e *engine) summary() *results.Run {
 			Set: append([]string{}, e.plan.Set...), Text: e.plan.Text,
 		},
 		Started: e.start.UTC().Round(0), Finished: e.start.Add(e.collector.last).UTC().Round(0),
-		Faults: []results.Fault{}, Phases: []results.Phase{},
-	}
-	if e.fault != nil {
-		run.Faults = append(run.Faults, *e.fault)
+		Phases: []results.Phase{}, Refusals: e.refusals.list(), Shard: e.shard(),
 	}
 	for i := range e.phases {
 		if p, ok := e.phaseResult(i); ok {
 			run.Phases = append(run.Phases, p)
 		}
 	}
-	run.Ledger, e.left = e.ledger.close(func(g int) bool { return e.consumedAll[g] })
+	var rest results.LedgerRest
+	run.Ledger, rest = e.ledger.close(func(view int) bool { return e.consumedAll[e.ledger.groupOf(view)] })
+	e.left = rest.Left
+	e.collector.keepLedger(true)
+	run.Events, run.Faults = e.diary.happened()
+	if e.death != nil {
+		run.Faults = append(run.Faults, *e.death)
+	}
 	run.Nodes = e.usage.nodes()
 	run.Generator = e.usage.generator()
-	all, judged := e.merged("")
-	run.Generator.Lateness = results.LatencyOf(all.hist[lateness])
+	all, judged := e.merged("", -1)
+	run.Generator.Lateness = results.LatencyOf(all.hist[lateness].export())
 	run.Generator.Dropped = all.outcomes[driver.Dropped]
 	run.Thresholds = e.thresholds(&run.Ledger)
 	run.Verdict = e.verdict(judged)
@@ -53,39 +60,86 @@ func (e *engine) bounds(i int) (from, to time.Duration) {
 // phaseResult sums up one phase; ok is false for one that never began.
 func (e *engine) phaseResult(i int) (results.Phase, bool) {
 	from, to := e.bounds(i)
-	if e.why != "" && from >= e.cut && !e.totals[i].used {
+	total := e.totals.phase(i)
+	if e.why != "" && from >= e.cut && !total.used {
 		return results.Phase{}, false
 	}
 	p := e.phases[i]
 	out := results.Phase{
 		Name: p.Name, StartMillis: from.Milliseconds(), EndMillis: to.Milliseconds(), Warmup: p.Warmup,
-		Operations: []results.Operation{},
+		Closed:     slices.ContainsFunc(p.Arrivals, func(a workloads.Arrivals) bool { return a.Process == workloads.Closed }),
+		Operations: []results.Operation{}, CatchUp: e.follower.phases[i],
 	}
-	if planned := e.planned[i].Load(); planned > 0 || !p.Drain {
-		out.Operations = append(out.Operations, sendOperation(e.totals[i], planned, to-from))
+	if planned := e.planned[i].total(); planned > 0 || !p.Drain {
+		out.Operations = append(out.Operations, e.sendOperations(i, planned, total, to-from)...)
 	}
-	if len(e.plan.Consumers) > 0 && (!p.Drain || e.totals[i].received > 0) {
-		out.Operations = append(out.Operations, receiveOperation(e.totals[i], to-from))
+	if len(e.plan.Consumers) > 0 && (!p.Drain || total.received > 0) {
+		out.Operations = append(out.Operations, e.receiveOperations(i, total, to-from)...)
 	}
 	return out, true
 }
 
-func sendOperation(t *tally, planned int64, d time.Duration) results.Operation {
-	return results.Operation{
-		Name: results.OpSend, Planned: planned, Count: t.outcomes[driver.Acked], Errors: t.failures(),
-		Rate: perSecond(t.outcomes[driver.Acked], d), Bytes: t.acked,
-		Latency: results.LatencyOf(t.hist[sendLatency]), ServiceTime: results.LatencyOf(t.hist[sendService]),
-		ErrorLatency: results.LatencyOf(t.hist[sendError]),
-		NegativeTime: t.negative[sendLatency] + t.negative[sendService] + t.negative[sendError],
+// sendOperations returns the sends and requests of a phase: all together, and
+// with several producer groups those of each.
+func (e *engine) sendOperations(i int, planned int64, total *tally, d time.Duration) []results.Operation {
+	out := sentBy("", planned, total, d)
+	for g := range e.plan.Producers {
+		if n := e.planned[i].byGroup[g].Load(); n > 0 && len(e.plan.Producers) > 1 {
+			out = append(out, sentBy(e.plan.Producers[g].Name, n, e.totals.at(i, g), d)...)
+		}
 	}
+	return out
 }
 
-func receiveOperation(t *tally, d time.Duration) results.Operation {
-	return results.Operation{
-		Name: results.OpReceive, Planned: t.expected, Count: t.received, Errors: map[string]int64{},
-		Rate: perSecond(t.received, d), Bytes: t.payload, Latency: results.LatencyOf(t.hist[receiveLatency]),
+// sentBy returns a send operation and, where there were requests, one of replies.
+func sentBy(group string, planned int64, t *tally, d time.Duration) []results.Operation {
+	send := results.Operation{
+		Name: results.OpSend, Group: group, Planned: planned, Count: t.outcomes[driver.Acked], Errors: t.failures(),
+		Rate: perSecond(t.outcomes[driver.Acked], d), Bytes: t.acked,
+		Latency: results.LatencyOf(t.hist[sendLatency].export()), ServiceTime: results.LatencyOf(t.hist[sendService].export()),
+		ErrorLatency: results.LatencyOf(t.hist[sendError].export()),
+		NegativeTime: t.negative[sendLatency] + t.negative[sendService] + t.negative[sendError],
+	}
+	n := t.hist[replyLatency].count()
+	if n == 0 {
+		return []results.Operation{send}
+	}
+	return []results.Operation{send, {
+		Name: results.OpReply, Group: group, Planned: planned, Count: n, Errors: map[string]int64{}, Rate: perSecond(n, d),
+		Latency: results.LatencyOf(t.hist[replyLatency].export()), ServiceTime: results.LatencyOf(t.hist[replyService].export()),
+		NegativeTime: t.negative[replyLatency] + t.negative[replyService],
+	}}
+}
+
+// receiveOperations returns what came of a phase at the consumers: all
+// together, and with several consumer groups what came at each.
+func (e *engine) receiveOperations(i int, total *tally, d time.Duration) []results.Operation {
+	out := receivedBy("", total.expected, total, d)
+	for g := range e.plan.Consumers {
+		t := e.totals.at(i, len(e.plan.Producers)+g)
+		if expected := e.expected[i].byGroup[g].Load(); len(e.plan.Consumers) > 1 && (expected > 0 || t.received > 0) {
+			out = append(out, receivedBy(e.plan.Consumers[g].Name, expected, t, d)...)
+		}
+	}
+	return out
+}
+
+// receivedBy returns a receive operation and, where messages were delayed, one
+// of deliveries.
+func receivedBy(group string, expected int64, t *tally, d time.Duration) []results.Operation {
+	receive := results.Operation{
+		Name: results.OpReceive, Group: group, Planned: expected, Count: t.received, Errors: map[string]int64{},
+		Rate: perSecond(t.received, d), Bytes: t.payload, Latency: results.LatencyOf(t.hist[receiveLatency].export()),
 		NegativeTime: t.negative[receiveLatency],
 	}
+	n, early := t.hist[deliveryError].count(), t.negative[deliveryError]
+	if n+early == 0 {
+		return []results.Operation{receive}
+	}
+	return []results.Operation{receive, {
+		Name: results.OpDelivery, Group: group, Planned: n + early, Count: n + early, Errors: map[string]int64{},
+		Rate: perSecond(n+early, d), Latency: results.LatencyOf(t.hist[deliveryError].export()),
+	}}
 }
 
 func perSecond(n int64, d time.Duration) float64 {
@@ -96,11 +150,12 @@ func perSecond(n int64, d time.Duration) float64 {
 }
 
 // merged adds up every phase, and those that count: warm-up left out. With a
-// phase's name it is that phase alone.
-func (e *engine) merged(phase string) (all, judged *tally) {
+// phase's name it is that phase alone, with a stream that stream.
+func (e *engine) merged(phase string, stream int) (all, judged *tally) {
 	all, judged = new(tally), new(tally)
-	for i, t := range e.totals {
-		if phase != "" && e.phases[i].Name != phase {
+	for k, t := range e.totals.by {
+		i := k / e.totals.streams
+		if phase != "" && e.phases[i].Name != phase || stream >= 0 && k%e.totals.streams != stream {
 			continue
 		}
 		all.add(t)
@@ -109,4 +164,16 @@ func (e *engine) merged(phase string) (all, judged *tally) {
 		}
 	}
 	return all, judged
+}
+
+// shard says which part of the load this generator made, nil when it made all of it.
+func (e *engine) shard() *results.Shard {
+	if !e.sharded() {
+		return nil
+	}
+	host, _ := os.Hostname() // "" when it has none
+	return &results.Shard{
+		Index: e.cfg.Shard.Index, Of: e.cfg.Shard.Of, Run: e.cfg.RunID, Start: e.start.UTC().Round(0), Host: host,
+		ClockAheadUs: e.ahead.Microseconds(), ClockUncertain: e.unsure.Microseconds(),
+	}
 }

@@ -2,6 +2,8 @@ package load
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,11 +17,16 @@ import (
 // thresholds holds the run against every demand of its plan.
 func (e *engine) thresholds(l *results.Ledger) []results.Threshold {
 	out := []results.Threshold{}
-	for _, t := range e.plan.Thresholds {
+	for i, t := range e.plan.Thresholds {
 		value, ok := e.figure(t, l)
+		where := ""
+		if w := e.collector.windows[i]; w != nil {
+			value, ok = w.worst, w.judged
+			where = fmt.Sprintf(" in the %s until %s", t.Window, roundDuration(w.when))
+		}
 		r := results.Threshold{Expression: t.Text, Actual: "no samples"}
 		if ok {
-			r.Actual = withUnit(value, t.Unit)
+			r.Actual = withUnit(value, t.Unit) + where
 			r.Passed = holds(value, t.Cmp, t.Value)
 		}
 		out = append(out, r)
@@ -29,17 +36,34 @@ func (e *engine) thresholds(l *results.Ledger) []results.Threshold {
 
 // figure returns what threshold t is about; ok is false without samples.
 func (e *engine) figure(t workloads.Threshold, l *results.Ledger) (value float64, ok bool) {
-	if t.Op == "" {
+	switch {
+	case t.Metric == "catchUp" || t.Metric == "drainRate":
+		return e.catchUpFigure(t)
+	case t.Op == "" && t.Group != "":
+		return groupFigure(t, l)
+	case t.Op == "":
 		return ledgerFigure(t.Metric, l)
 	}
-	_, judged := e.merged(t.Phase)
+	_, judged := e.merged(t.Phase, e.streamOf(t.Op, t.Group))
 	planned, span := e.extent(t.Phase)
-	switch t.Op {
+	if t.Op == results.OpReceive || t.Op == results.OpDelivery {
+		planned = judged.expected
+	}
+	return opFigure(t.Op, t.Metric, judged, planned, span)
+}
+
+// opFigure returns a figure of an operation out of what was measured over span.
+func opFigure(op, metric string, t *tally, planned int64, span time.Duration) (value float64, ok bool) {
+	missing := max(0, t.expected-t.received)
+	switch op {
 	case results.OpSend:
-		return figureOf(t.Metric, judged.hist[sendLatency], judged.outcomes[driver.Acked], judged.errors(), planned, span)
+		return figureOf(metric, t.hist[sendLatency].export(), t.outcomes[driver.Acked], t.errors(), planned, span)
+	case results.OpReply:
+		return figureOf(metric, t.hist[replyLatency].export(), t.hist[replyLatency].count(), t.errors(), planned, span)
 	case results.OpReceive:
-		missing := max(0, judged.expected-judged.received)
-		return figureOf(t.Metric, judged.hist[receiveLatency], judged.received, missing, judged.expected, span)
+		return figureOf(metric, t.hist[receiveLatency].export(), t.received, missing, planned, span)
+	case results.OpDelivery:
+		return figureOf(metric, t.hist[deliveryError].export(), t.hist[deliveryError].count(), missing, planned, span)
 	}
 	return 0, false
 }
@@ -53,7 +77,7 @@ func (e *engine) extent(phase string) (planned int64, span time.Duration) {
 			continue
 		}
 		from, to := e.bounds(i)
-		planned += e.planned[i].Load()
+		planned += e.planned[i].total()
 		span += to - from
 	}
 	return planned, span
@@ -87,11 +111,50 @@ func figureOf(metric string, h *hdrhistogram.Histogram, count, errors, planned i
 	return float64(*p), true
 }
 
+// catchUpFigure is about the backlog with which a phase began. A phase without
+// one has caught up at once; one that never did took longer than it lasted.
+func (e *engine) catchUpFigure(t workloads.Threshold) (float64, bool) {
+	i := slices.IndexFunc(e.phases, func(p span) bool { return p.Name == t.Phase })
+	if i < 0 {
+		return 0, false
+	}
+	c := e.follower.phases[i]
+	switch {
+	case t.Metric == "drainRate":
+		if c == nil {
+			return 0, false
+		}
+		return c.Rate, true
+	case c == nil:
+		return 0, true
+	case c.Millis < 0:
+		return math.Inf(1), true
+	}
+	return float64(c.Millis) * 1000, true
+}
+
 func ledgerFigure(metric string, l *results.Ledger) (float64, bool) {
 	n, ok := map[string]int64{
 		"sent": l.Sent, "acked": l.Acked, "failed": l.Failed, "unknown": l.Unknown, "received": l.Received,
 		"lost": l.Lost, "duplicated": l.Duplicated, "outOfOrder": l.OutOfOrder, "corrupt": l.Corrupt, "foreign": l.Foreign,
+		"retried": l.Retried, "replayed": l.Replayed, "redelivered": l.Redelivered, "notReplayed": l.NotReplayed, "dead": l.Dead,
+		"early": l.Early, "rolledBack": l.RolledBack, "visible": l.Visible,
+		"unknownReceived": l.UnknownReceived, "failedReceived": l.FailedReceived,
 	}[metric]
+	return float64(n), ok
+}
+
+// groupFigure is ledgerFigure for one consumer group.
+func groupFigure(t workloads.Threshold, l *results.Ledger) (float64, bool) {
+	i := slices.IndexFunc(l.Groups, func(g results.GroupLedger) bool { return g.Name == t.Group })
+	if i < 0 {
+		return 0, false
+	}
+	g := &l.Groups[i]
+	n, ok := map[string]int64{
+		"received": g.Received, "lost": g.Lost, "duplicated": g.Duplicated, "outOfOrder": g.OutOfOrder, "retried": g.Retried,
+		"replayed": g.Replayed, "redelivered": g.Redelivered, "notReplayed": g.NotReplayed, "dead": g.Dead,
+	}[t.Metric]
 	return float64(n), ok
 }
 
@@ -116,6 +179,9 @@ func holds(a float64, cmp string, b float64) bool {
 func withUnit(v float64, unit string) string {
 	switch unit {
 	case "us":
+		if math.IsInf(v, 1) {
+			return "not within the phase"
+		}
 		return (time.Duration(v) * time.Microsecond).String()
 	case "/s":
 		return fmt.Sprintf("%.1f/s", v)

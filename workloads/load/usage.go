@@ -3,7 +3,6 @@ package load
 import (
 	"os"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/procfs"
@@ -15,18 +14,23 @@ import (
 // generatorName is the generator's own name among the nodes of a Point.
 const generatorName = "generator"
 
-// usage samples what the nodes and the generator itself take of the machine,
-// from /proc. A node without PID, or on a system without /proc, has no figures.
+// usage samples what the nodes, the generator itself and the whole machine are
+// doing, from /proc. A node without PID, or on a system without /proc, has no figures.
 type usage struct {
-	processes []*process
-	gcPause   time.Duration // at the start
+	ask       func() []profiles.Node // the nodes as they are now
+	processes []*process             // of the nodes, then our own
+	machine   machine
+	garbage   garbage
 }
 
-// process is one watched process. A dead one keeps its last figures.
+// process is one watched node. A dead one keeps its last figures; one that was
+// started again goes on in another process.
 type process struct {
 	node  profiles.Node
+	pid   int // of the last process there was
 	at    time.Time
-	first float64 // CPU seconds at the start of the run
+	past  float64 // CPU seconds of processes before this one, since the start of the run
+	first float64 // CPU seconds of this process at the start of the run
 	now   sample
 	peak  int64
 	seen  bool
@@ -39,18 +43,32 @@ type sample struct {
 	read, write int64
 }
 
-func newUsage(nodes []profiles.Node) *usage {
-	u := &usage{gcPause: gcPause()}
-	for _, n := range nodes {
-		u.processes = append(u.processes, &process{node: n})
+// newUsage begins to watch. ask tells the nodes, in each interval again: one that
+// was restarted has another PID.
+func newUsage(ask func() []profiles.Node) *usage {
+	u := &usage{ask: ask}
+	for _, n := range ask() {
+		u.processes = append(u.processes, &process{node: n, pid: n.PID})
 	}
-	u.processes = append(u.processes, &process{node: profiles.Node{Name: generatorName, PID: os.Getpid()}})
-	u.sample()
+	self := os.Getpid()
+	u.processes = append(u.processes, &process{node: profiles.Node{Name: generatorName, PID: self}, pid: self})
+	u.machine.begin()
+	u.garbage.begin()
+	u.sample(false)
 	return u
 }
 
-// sample reads every process and returns its use since the last sample.
-func (u *usage) sample() map[string]results.NodePoint {
+// sample reads everything and returns the use by each process since the last
+// sample. What the machine did counts for the verdict when the time since then
+// was measured, not warm-up.
+func (u *usage) sample(measured bool) map[string]results.NodePoint {
+	u.machine.look(measured)
+	u.garbage.look(measured)
+	for i, n := range u.ask() {
+		if i < len(u.processes)-1 {
+			u.processes[i].follow(n)
+		}
+	}
 	out := map[string]results.NodePoint{}
 	for _, p := range u.processes {
 		if point, ok := p.sample(time.Now()); ok {
@@ -58,6 +76,18 @@ func (u *usage) sample() map[string]results.NodePoint {
 		}
 	}
 	return out
+}
+
+// follow takes note of the process that is a node now, if there is one. What the
+// one before used after its last sample is not known.
+func (p *process) follow(n profiles.Node) {
+	p.node = n
+	if n.PID == 0 || n.PID == p.pid {
+		return
+	}
+	p.pid = n.PID
+	p.past += p.now.cpu - p.first
+	p.first, p.now = 0, sample{}
 }
 
 func (p *process) sample(now time.Time) (results.NodePoint, bool) {
@@ -77,6 +107,9 @@ func (p *process) sample(now time.Time) (results.NodePoint, bool) {
 	p.now, p.at, p.peak = s, now, max(p.peak, s.anon)
 	return point, true
 }
+
+// cpu returns the CPU seconds since the start of the run.
+func (p *process) cpu() float64 { return p.past + p.now.cpu - p.first }
 
 func readProcess(pid int) (sample, error) {
 	if pid <= 0 {
@@ -112,24 +145,22 @@ func (u *usage) nodes() []results.Node {
 	for _, p := range u.processes[:len(u.processes)-1] {
 		out = append(out, results.Node{
 			Name: p.node.Name, Role: p.node.Role, Address: p.node.Address, Version: p.node.Version,
-			CPUSeconds: p.now.cpu - p.first, RSSBytes: p.now.rss, AnonBytes: p.now.anon, FileBytes: p.now.file,
+			CPUSeconds: p.cpu(), RSSBytes: p.now.rss, AnonBytes: p.now.anon, FileBytes: p.now.file,
 			PeakAnonBytes: p.peak, Command: p.node.Command,
 		})
 	}
 	return out
 }
 
-// generator returns the figures of this process over the run.
+// generator returns the figures of this process over the run, and of the
+// machine over its measured time.
 func (u *usage) generator() results.Generator {
 	p := u.processes[len(u.processes)-1]
 	return results.Generator{
-		CPUSeconds: p.now.cpu - p.first, RSSBytes: p.now.rss, MaxProcs: runtime.GOMAXPROCS(0),
-		GCPauseMillis: float64(gcPause()-u.gcPause) / float64(time.Millisecond),
+		CPUSeconds: p.cpu(), RSSBytes: p.now.rss, PeakBytes: p.peak, MaxProcs: runtime.GOMAXPROCS(0),
+		GCCycles: u.garbage.all.cycles, GCPauseMillis: millis(u.garbage.all.paused), GCMaxPauseMillis: millis(u.garbage.all.longest),
+		MachineCPU: u.machine.judged.busyShare(), StealShare: u.machine.judged.stealShare(),
 	}
 }
 
-func gcPause() time.Duration {
-	var s debug.GCStats
-	debug.ReadGCStats(&s)
-	return s.PauseTotal
-}
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

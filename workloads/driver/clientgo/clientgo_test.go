@@ -69,7 +69,9 @@ type stuckSender struct {
 	down    bool
 }
 
-func (s *stuckSender) SendSync(ctx context.Context, _ ...*primitive.Message) (*primitive.SendResult, error) {
+func (s *stuckSender) lookUp(context.Context, string) {}
+
+func (s *stuckSender) send(ctx context.Context, _ *driver.Message) driver.Result {
 	s.mu.Lock()
 	s.pending++
 	s.most = max(s.most, s.pending)
@@ -77,9 +79,9 @@ func (s *stuckSender) SendSync(ctx context.Context, _ ...*primitive.Message) (*p
 	defer func() { s.mu.Lock(); s.pending--; s.mu.Unlock() }()
 	select {
 	case <-s.release:
-		return &primitive.SendResult{Status: primitive.SendOK}, nil
+		return driver.Result{Outcome: driver.Acked}
 	case <-ctx.Done():
-		return nil, clienterrors.ErrRequestTimeout
+		return driver.Result{Outcome: driver.Timeout}
 	}
 }
 

@@ -16,9 +16,13 @@ type logger struct {
 	pullFail atomic.Int64 // when a pull last failed, ns since 1970
 }
 
-// pullFailed is what the client logs before a queue pauses for three seconds.
-// There is no other sign of it.
-const pullFailed = "pull message from broker error"
+// What the client logs before a queue pauses for three seconds; there is no
+// other sign of it.
+const (
+	pullFailed    = "pull message from broker error"
+	pullerFailed  = "defaultPullConsumer pull message from broker error"
+	pullNotLocked = "pull message later because not locked in broker"
+)
 
 var (
 	log     logger
@@ -46,15 +50,19 @@ func (l *logger) write(level, msg string, fields map[string]any) {
 	to.Debug("client-go: "+msg, args...)
 }
 
-func (l *logger) Debug(string, map[string]any)           {} // a line for each pull
-func (l *logger) Info(msg string, fields map[string]any) { l.write("info", msg, fields) }
-func (l *logger) Warning(msg string, fields map[string]any) {
-	if msg == pullFailed {
+// noted is write, and keeps when a pull has failed.
+func (l *logger) noted(level, msg string, fields map[string]any) {
+	switch msg {
+	case pullFailed, pullerFailed, pullNotLocked:
 		l.pullFail.Store(time.Now().UnixNano())
 	}
-	l.write("warning", msg, fields)
+	l.write(level, msg, fields)
 }
-func (l *logger) Error(msg string, fields map[string]any) { l.write("error", msg, fields) }
-func (l *logger) Fatal(msg string, fields map[string]any) { l.write("fatal", msg, fields) }
-func (l *logger) Level(string)                            {}
-func (l *logger) OutputPath(string) error                 { return nil }
+
+func (l *logger) Debug(string, map[string]any)              {} // a line for each pull
+func (l *logger) Info(msg string, fields map[string]any)    { l.noted("info", msg, fields) }
+func (l *logger) Warning(msg string, fields map[string]any) { l.noted("warning", msg, fields) }
+func (l *logger) Error(msg string, fields map[string]any)   { l.write("error", msg, fields) }
+func (l *logger) Fatal(msg string, fields map[string]any)   { l.write("fatal", msg, fields) }
+func (l *logger) Level(string)                              {}
+func (l *logger) OutputPath(string) error                   { return nil }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,11 +18,13 @@ const (
 	commitEvery    = time.Second
 	retryPrefix    = "%RETRY%"
 	stepTimeout    = 3 * time.Second // of one step of the upkeep
+	maxReconsume   = 16
+	invisibleTime  = time.Minute
 )
 
 // consumer is one member of a group. Its upkeep (heartbeats, routes,
-// rebalancing, commits) runs in one goroutine, each owned queue has a puller,
-// and Threads workers call the handler.
+// rebalancing, locks, commits) runs in one goroutine, each owned queue has a
+// puller, or each broker a popper, and Threads workers call the handler.
 //
 // Lock order: consumer.mu, then puller.mu.
 type consumer struct {
@@ -32,8 +32,9 @@ type consumer struct {
 	names  *nameServers
 	client *remoting.Client
 	id     string
+	way    way
 	tags   []string // nil: everything
-	topics []string // the topic, and the group's retry topic
+	topics []string // the topic and, where failed messages go there, the group's retry topic
 	born   int64    // version of the subscriptions, ms since 1970
 
 	ready chan struct{}
@@ -44,63 +45,73 @@ type consumer struct {
 
 	routes  map[string]*route // by topic; the upkeep's
 	keeper  sync.WaitGroup    // upkeep
-	loops   sync.WaitGroup    // pullers
+	loops   sync.WaitGroup    // pullers and poppers
+	leaving sync.WaitGroup    // pullers that give their queue away
 	workers sync.WaitGroup
 
 	mu       sync.Mutex
 	owned    map[protocol.MessageQueue]*puller
-	balanced bool // a rebalance has succeeded
+	poppers  map[string]*popper              // by broker
+	memory   map[protocol.MessageQueue]int64 // broadcasting: where queues that went away were
+	balanced bool                            // a rebalance has succeeded
 	isReady  bool
 	closed   bool
 }
 
-// item is one message for a worker.
-type item struct {
-	b *batch
-	i int
-}
-
 // NewConsumer joins the group. It returns before queues are assigned: see Ready.
 func (d *Driver) NewConsumer(ctx context.Context, cfg driver.ConsumerConfig) (driver.Consumer, error) {
-	threads := max(1, cfg.Threads)
-	c := &consumer{
-		cfg: cfg, names: d.names, client: d.opts.client(0), id: clientID(cfg.Instance), tags: parseTags(cfg.Tags),
-		topics: []string{cfg.Topic, retryPrefix + cfg.Group}, born: time.Now().UnixMilli(),
-		ready: make(chan struct{}), stop: make(chan struct{}), kick: make(chan struct{}, 1), beat: make(chan struct{}, 1),
-		work: make(chan item, threads), routes: map[string]*route{}, owned: map[protocol.MessageQueue]*puller{},
-	}
-	c.client.Handle(protocol.CodeNotifyConsumerIDsChanged, c.notified, remoting.Inline())
+	c := d.newConsumer(cfg)
 	r, err := d.names.route(ctx, cfg.Topic)
 	if err == nil {
 		c.routes[cfg.Topic] = r
+		err = c.checkExpression(ctx)
+	}
+	if err == nil {
 		err = c.heartbeat(ctx)
 	}
 	if err != nil {
 		c.client.Close()
 		return nil, fmt.Errorf("consumer %s: %w", cfg.Instance, err)
 	}
-	for range threads {
+	for range cap(c.work) {
 		c.workers.Go(c.handleAll)
 	}
 	c.keeper.Go(c.upkeep)
 	return c, nil
 }
 
-func parseTags(expression string) []string {
-	if e := strings.TrimSpace(expression); e == "" || e == "*" {
-		return nil
+func (d *Driver) newConsumer(cfg driver.ConsumerConfig) *consumer {
+	if cfg.PullBatch <= 0 {
+		cfg.PullBatch = pullBatch
 	}
-	out := []string{}
-	for _, tag := range strings.Split(expression, "||") {
-		if tag = strings.TrimSpace(tag); tag != "" {
-			out = append(out, tag)
-		}
+	if cfg.MaxReconsume <= 0 {
+		cfg.MaxReconsume = maxReconsume
 	}
-	return out
+	if cfg.Invisible <= 0 {
+		cfg.Invisible = invisibleTime
+	}
+	c := &consumer{
+		cfg: cfg, names: d.names, id: clientID(cfg.Instance), way: wayOf(&cfg), tags: parseTags(cfg.Tags),
+		topics: []string{cfg.Topic}, born: time.Now().UnixMilli(),
+		ready: make(chan struct{}), stop: make(chan struct{}), kick: make(chan struct{}, 1), beat: make(chan struct{}, 1),
+		work: make(chan item, max(1, cfg.Threads)), routes: map[string]*route{},
+		owned: map[protocol.MessageQueue]*puller{}, poppers: map[string]*popper{}, memory: map[protocol.MessageQueue]int64{},
+	}
+	encoding := protocol.Binary
+	if cfg.Mode == driver.Pop {
+		encoding = protocol.JSON // codes of popping do not fit into the binary header
+	}
+	if cfg.Mode != driver.Pop && !cfg.Broadcast {
+		c.topics = append(c.topics, retryPrefix+cfg.Group)
+	}
+	c.client = d.opts.clientIn(encoding, 0)
+	c.client.Handle(protocol.CodeNotifyConsumerIDsChanged, c.notified, remoting.Inline())
+	c.client.Handle(protocol.CodeResetConsumerClientOffset, c.told, remoting.Inline())
+	return c
 }
 
 // Ready is closed once the first rebalance has succeeded and every queue that
-// it gave to this member knows where to begin.
+// it gave to this member knows where to begin, or once the first pop is out.
 func (c *consumer) Ready() <-chan struct{} { return c.ready }
 
 // checkReady is called with c.mu held.
@@ -110,6 +121,11 @@ func (c *consumer) checkReady() {
 	}
 	for _, p := range c.owned {
 		if !p.located {
+			return
+		}
+	}
+	for _, p := range c.poppers {
+		if !p.asked {
 			return
 		}
 	}
@@ -125,6 +141,27 @@ func (c *consumer) notified(r *remoting.Request) {
 	r.Reply(r.Response())
 }
 
+// told takes a broker's word that the group goes on from other offsets.
+func (c *consumer) told(r *remoting.Request) {
+	defer r.Ignore()
+	var body protocol.ResetOffsetBody
+	if err := protocol.Unmarshal(r.Body, &body); err != nil {
+		c.names.log.Warn("a broker resets offsets", "remote", r.Conn.Remote(), "error", err)
+		return
+	}
+	if group, _ := r.Fields.Get("group"); group != c.cfg.Group {
+		return
+	}
+	for q, offset := range body.OffsetTable {
+		c.mu.Lock()
+		p := c.owned[q]
+		c.mu.Unlock()
+		if p != nil {
+			c.restart(p, offset)
+		}
+	}
+}
+
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -133,14 +170,15 @@ func signal(c chan struct{}) {
 }
 
 func (c *consumer) upkeep() {
-	beat, balance, commit := time.NewTicker(heartbeatEvery), time.NewTicker(rebalanceEvery), time.NewTicker(commitEvery)
-	retry := time.NewTimer(0) // the first rebalance
-	defer beat.Stop()
-	defer balance.Stop()
-	defer commit.Stop()
+	beat, balance, commit, lock := time.NewTicker(heartbeatEvery), time.NewTicker(rebalanceEvery), time.NewTicker(commitEvery), time.NewTicker(lockEvery)
+	retry, relock := time.NewTimer(0), time.NewTimer(0) // the first rebalance and lock
+	for _, t := range []interface{ Stop() }{beat, balance, commit, lock} {
+		defer t.Stop()
+	}
 	defer retry.Stop()
+	defer relock.Stop()
 	for {
-		var err error
+		var rebalanced error
 		select {
 		case <-c.stop:
 			return
@@ -153,19 +191,25 @@ func (c *consumer) upkeep() {
 		case <-c.beat:
 			c.step("heartbeat", c.heartbeat) //nolint:errcheck // the puller asks again
 			continue
+		case <-lock.C:
+		case <-relock.C:
 		case <-c.kick:
-			err = c.step("rebalancing", c.rebalance)
+			rebalanced = c.step("rebalancing", c.rebalance)
 		case <-retry.C:
-			err = c.step("rebalancing", c.rebalance)
+			rebalanced = c.step("rebalancing", c.rebalance)
 		case <-balance.C:
-			err = c.step("rebalancing", c.rebalance)
+			rebalanced = c.step("rebalancing", c.rebalance)
 		}
-		if err != nil {
+		if rebalanced != nil {
 			retry.Reset(rebalanceRetry)
+		}
+		if c.way.locks && c.step("locking", c.lockAll) != nil {
+			relock.Reset(rebalanceRetry)
 		}
 	}
 }
 
+// step does one step of the upkeep, and logs what went wrong.
 func (c *consumer) step(what string, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
 	defer cancel()
@@ -185,144 +229,6 @@ func (c *consumer) step(what string, f func(context.Context) error) error {
 	return err
 }
 
-// heartbeat makes this client a member of the group at every broker of its topics.
-func (c *consumer) heartbeat(ctx context.Context) error {
-	body := protocol.Marshal(&protocol.HeartbeatData{
-		ClientID: c.id, ProducerDataSet: []protocol.ProducerData{},
-		ConsumerDataSet: []protocol.ConsumerData{{
-			GroupName: c.cfg.Group, ConsumeType: "CONSUME_PASSIVELY", MessageModel: "CLUSTERING",
-			ConsumeFromWhere: "CONSUME_FROM_FIRST_OFFSET", SubscriptionDataSet: c.subscriptions(),
-		}},
-	})
-	var failed error
-	for _, addr := range c.brokers() {
-		_, err := invoke(ctx, c.client, addr, &protocol.Command{Code: protocol.CodeHeartBeat, Body: body})
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("heartbeat: %w", err))
-		}
-	}
-	return failed
-}
-
-func (c *consumer) subscriptions() []protocol.SubscriptionData {
-	own := protocol.SubscriptionData{
-		Topic: c.topics[0], SubString: c.cfg.Tags, TagsSet: []string{}, CodeSet: protocol.TagCodes{},
-		SubVersion: c.born, ExpressionType: protocol.ExpressionTag,
-	}
-	if c.tags == nil {
-		own.SubString = "*"
-	} else {
-		own.TagsSet = c.tags
-		own.RecomputeCodes()
-	}
-	return []protocol.SubscriptionData{own, {
-		Topic: c.topics[1], SubString: "*", TagsSet: []string{}, CodeSet: protocol.TagCodes{},
-		SubVersion: c.born, ExpressionType: protocol.ExpressionTag,
-	}}
-}
-
-func (c *consumer) brokers() []string {
-	var out []string
-	for _, r := range c.routes {
-		out = append(out, r.brokers...)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-// rebalance looks up the routes and the members of the group and takes its
-// share of the queues. When the members cannot be learned it keeps what it has.
-func (c *consumer) rebalance(ctx context.Context) error {
-	for _, topic := range c.topics {
-		r, err := c.names.route(ctx, topic)
-		switch {
-		case err == nil:
-			c.routes[topic] = r
-		case topic == c.topics[0]:
-			return err
-		} // the retry topic appears after the first heartbeat, or never: no queues then
-	}
-	members, err := c.members(ctx)
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(members, c.id) {
-		signal(c.beat)
-		return fmt.Errorf("group %s does not know %s yet", c.cfg.Group, c.id)
-	}
-	mine := map[protocol.MessageQueue]target{}
-	for _, topic := range c.topics {
-		if r := c.routes[topic]; r != nil {
-			for _, q := range allocate(r.readable, members, c.id) {
-				mine[q.MessageQueue] = q
-			}
-		}
-	}
-	c.own(mine)
-	return nil
-}
-
-// members asks the brokers one after the other for the clients of the group.
-func (c *consumer) members(ctx context.Context) ([]string, error) {
-	var failed error
-	for _, addr := range c.routes[c.topics[0]].brokers {
-		resp, err := invoke(ctx, c.client, addr, &protocol.Command{
-			Code: protocol.CodeGetConsumerListByGroup, Fields: protocol.Fields{field("consumerGroup", c.cfg.Group)},
-		})
-		var list protocol.ConsumerList
-		if err == nil {
-			err = protocol.Unmarshal(resp.Body, &list)
-		}
-		if err == nil {
-			slices.Sort(list.ConsumerIDList)
-			return list.ConsumerIDList, nil
-		}
-		failed = errors.Join(failed, err)
-	}
-	return nil, fmt.Errorf("members of group %s: %w", c.cfg.Group, failed)
-}
-
-// allocate is RocketMQ's AllocateMessageQueueAveragely: queues and members in
-// order, each member a run of neighbours, the first ones one more.
-func allocate(queues []target, members []string, me string) []target {
-	index := slices.Index(members, me)
-	if index < 0 || len(queues) == 0 {
-		return nil
-	}
-	share, rest := len(queues)/len(members), len(queues)%len(members)
-	from := index*share + min(index, rest)
-	if index < rest {
-		share++
-	}
-	return queues[from : from+share]
-}
-
-// own starts pullers for new queues and stops those of queues that went away.
-func (c *consumer) own(mine map[protocol.MessageQueue]target) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return
-	}
-	for q, p := range c.owned {
-		if t, ok := mine[q]; ok {
-			p.addr.Store(&t.Addr)
-			continue
-		}
-		delete(c.owned, q)
-		c.loops.Go(p.abandon)
-	}
-	for q, t := range mine {
-		if c.owned[q] == nil {
-			p := newPuller(c, t)
-			c.owned[q] = p
-			c.loops.Go(p.run)
-		}
-	}
-	c.balanced = true
-	c.checkReady()
-}
-
 func (c *consumer) pullers() []*puller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -337,11 +243,6 @@ func (c *consumer) commitAll() {
 	for _, p := range c.pullers() {
 		p.commit()
 	}
-}
-
-// matches looks at the text of a tag: the broker only compared hashes.
-func (c *consumer) matches(topic, tag string) bool {
-	return c.tags == nil || topic != c.topics[0] || slices.Contains(c.tags, tag)
 }
 
 // Close stops pulling, lets handlers finish, commits offsets and leaves the
@@ -364,6 +265,7 @@ func (c *consumer) Close(ctx context.Context) error {
 		err = fmt.Errorf("consumer %s: handlers still at work: %w", c.cfg.Instance, ctx.Err())
 	}
 	c.keeper.Wait() // it notices at once
+	c.leaving.Wait()
 	err = errors.Join(err, c.leave(ctx))
 	c.client.Close()
 	c.loops.Wait()
@@ -372,11 +274,13 @@ func (c *consumer) Close(ctx context.Context) error {
 
 func (c *consumer) leave(ctx context.Context) error {
 	var failed error
-	for _, p := range c.pullers() {
+	owned := c.pullers()
+	for _, p := range owned {
 		if err := p.commitNow(ctx); err != nil {
 			failed = errors.Join(failed, err)
 		}
 	}
+	c.unlock(ctx, owned)
 	var wg sync.WaitGroup
 	for _, addr := range c.brokers() {
 		wg.Go(func() {

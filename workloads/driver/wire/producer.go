@@ -2,13 +2,10 @@ package wire
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"rmqbench/refbroker/protocol"
 	"rmqbench/refbroker/remoting"
@@ -32,10 +29,13 @@ type producer struct {
 	client *remoting.Client
 	id     string
 
+	requests requests // that wait for their reply
+
 	route   atomic.Pointer[route]
 	next    atomic.Uint32
 	stale   chan struct{} // asks for a new route
 	stop    chan struct{}
+	gone    chan struct{} // closed when Close waits no longer
 	closing atomic.Bool
 	loops   sync.WaitGroup
 
@@ -43,20 +43,6 @@ type producer struct {
 	free     []*call
 	inFlight int
 	idle     chan struct{} // closed when closing and nothing is in flight
-}
-
-// call is one send in flight. It is used again and again, so that sending
-// allocates nothing.
-type call struct {
-	p       *producer
-	m       *driver.Message
-	broker  string
-	header  protocol.SendMessageHeader
-	command protocol.Command
-	answer  protocol.SendMessageResponse
-	props   []byte
-	batch   []byte
-	done    remoting.Callback
 }
 
 // NewProducer connects to every broker of the topic.
@@ -73,14 +59,19 @@ func (d *Driver) NewProducer(ctx context.Context, cfg driver.ProducerConfig) (dr
 	}
 	p := &producer{
 		cfg: cfg, names: d.names, client: d.opts.client(max(cfg.MaxInFlight+16, 64)), id: clientID(cfg.Instance),
-		stale: make(chan struct{}, 1), stop: make(chan struct{}), idle: make(chan struct{}),
+		stale: make(chan struct{}, 1), stop: make(chan struct{}), gone: make(chan struct{}), idle: make(chan struct{}),
 	}
 	p.route.Store(r)
+	p.client.Handle(protocol.CodeCheckTransactionState, p.check, remoting.Inline())
+	p.client.Handle(protocol.CodePushReplyMessageToClient, p.replied, remoting.Inline())
 	if err := p.heartbeat(ctx); err != nil {
 		p.client.Close()
 		return nil, fmt.Errorf("producer %s: %w", cfg.Instance, err)
 	}
 	p.loops.Go(p.maintain)
+	if cfg.Request {
+		p.loops.Go(p.sweepRequests)
+	}
 	return p, nil
 }
 
@@ -89,14 +80,18 @@ func (p *producer) Send(m *driver.Message) {
 	r := p.route.Load()
 	c := p.take(m)
 	if p.closing.Load() || len(r.writable) == 0 {
-		c.end(driver.Result{Outcome: driver.Unsent, Remark: "no queue of the topic can be written"})
+		c.end(driver.Result{Outcome: driver.Unsent, Remark: "no queue of the topic can be written", Offset: -1})
 		p.askRoute()
 		return
 	}
 	q := &r.writable[p.pick(m.Queue, len(r.writable))]
-	c.prepare(q)
-	if err := p.client.GoTimeout(q.Addr, &c.command, p.cfg.Timeout, c.done); err != nil {
-		c.end(driver.Result{Outcome: driver.Unsent, Remark: err.Error(), Broker: q.BrokerName, Queue: q.QueueID})
+	err := c.prepare(q)
+	if err == nil {
+		err = p.client.GoTimeout(q.Addr, &c.command, p.cfg.Timeout, c.done)
+	}
+	if err != nil {
+		p.requests.drop(c)
+		c.end(driver.Result{Outcome: driver.Unsent, Remark: err.Error(), Broker: q.BrokerName, Queue: q.QueueID, Offset: -1})
 		p.askRoute()
 	}
 }
@@ -141,85 +136,6 @@ func (p *producer) signalIdle() {
 	default:
 		close(p.idle)
 	}
-}
-
-// prepare fills in the request. The strings it makes of props die with it:
-// the connection copies the command before GoTimeout returns.
-func (c *call) prepare(q *target) {
-	m := c.m
-	c.props = appendProperties(c.props[:0], m.Key, m.Tag)
-	c.broker = q.BrokerName
-	c.header = protocol.SendMessageHeader{
-		ProducerGroup: c.p.cfg.Group, Topic: q.Topic, DefaultTopic: createKey, DefaultTopicQueueNums: defaultQueueNums,
-		QueueID: q.QueueID, BornTimestamp: m.Called.UnixMilli(), BrokerName: q.BrokerName,
-		Properties: unsafe.String(unsafe.SliceData(c.props), len(c.props)),
-	}
-	c.command = protocol.Command{Code: protocol.CodeSendMessageV2, Header: &c.header, Body: m.Body}
-	if len(m.Batch) > 0 {
-		c.batch = appendBatch(c.batch[:0], m.Batch)
-		c.header.Batch, c.command.Code, c.command.Body = true, protocol.CodeSendBatchMessage, c.batch
-	}
-}
-
-// appendBatch appends the messages of a batch in the form that the broker takes apart.
-func appendBatch(b []byte, items []driver.Item) []byte {
-	var room [512]byte
-	for i := range items {
-		props := appendProperties(room[:0], items[i].Key, items[i].Tag)
-		b = protocol.AppendBatchItem(b, 0, items[i].Body, unsafe.String(unsafe.SliceData(props), len(props)))
-	}
-	return b
-}
-
-func appendProperties(b []byte, key, tag string) []byte {
-	if key != "" {
-		b = protocol.AppendProperty(b, protocol.PropKeys, key)
-	}
-	b = protocol.AppendProperty(b, protocol.PropWait, "true")
-	if tag != "" {
-		b = protocol.AppendProperty(b, protocol.PropTags, tag)
-	}
-	return b
-}
-
-// complete takes the answer, in the reader of the connection.
-func (c *call) complete(resp *protocol.Command, err error) {
-	if err != nil {
-		c.end(driver.Result{Outcome: outcomeOf(err), Remark: err.Error(), Broker: c.broker, Queue: c.header.QueueID, Offset: -1})
-		c.p.askRoute()
-		return
-	}
-	res := driver.Result{Outcome: driver.OutcomeOf(resp.Code), Code: resp.Code, Broker: c.broker, Queue: c.header.QueueID, Offset: -1}
-	if res.Outcome != driver.Acked && resp.Remark != "" {
-		res.Remark = strings.Clone(resp.Remark)
-	}
-	switch res.Outcome {
-	case driver.Acked, driver.FlushDiskTimeout, driver.FlushSlaveTimeout, driver.SlaveNotAvailable:
-		if err := c.answer.Decode(resp.Fields); err == nil {
-			res.Queue, res.Offset = c.answer.QueueID, c.answer.QueueOffset
-		}
-	case driver.Rejected:
-		c.p.askRoute()
-	}
-	c.end(res)
-}
-
-func outcomeOf(err error) driver.Outcome {
-	switch {
-	case errors.Is(err, remoting.ErrTimeout):
-		return driver.Timeout
-	case errors.Is(err, remoting.ErrConnect), errors.Is(err, remoting.ErrTooMany):
-		return driver.Unsent
-	}
-	return driver.Broken
-}
-
-// end gives the message back. The call may be in use again when Done returns.
-func (c *call) end(r driver.Result) {
-	p, m := c.p, c.m
-	c.m, c.command.Body, c.header.Properties = nil, nil, ""
-	p.cfg.Done(m, r)
-	p.give(c)
 }
 
 // askRoute asks for a new route without waiting for it.
@@ -276,10 +192,7 @@ func (p *producer) lookUp(ctx context.Context) error {
 
 // heartbeat tells every master of the topic that this producer exists.
 func (p *producer) heartbeat(ctx context.Context) error {
-	body := protocol.Marshal(&protocol.HeartbeatData{
-		ClientID: p.id, ProducerDataSet: []protocol.ProducerData{{GroupName: p.cfg.Group}},
-		ConsumerDataSet: []protocol.ConsumerData{},
-	})
+	body := producerBeat(p.id, p.cfg.Group)
 	var first error
 	seen := map[string]bool{}
 	for _, q := range p.route.Load().writable {
@@ -293,6 +206,13 @@ func (p *producer) heartbeat(ctx context.Context) error {
 		}
 	}
 	return first
+}
+
+// producerBeat is the heartbeat of a client that is a producer of the group.
+func producerBeat(id, group string) []byte {
+	return protocol.Marshal(&protocol.HeartbeatData{
+		ClientID: id, ProducerDataSet: []protocol.ProducerData{{GroupName: group}}, ConsumerDataSet: []protocol.ConsumerData{},
+	})
 }
 
 // Close waits for the answers that are due, at most until ctx ends.
@@ -314,7 +234,9 @@ func (p *producer) Close(ctx context.Context) error {
 		err = fmt.Errorf("producer %s: %d sends without an answer: %w", p.cfg.Instance, p.inFlight, ctx.Err())
 		p.mu.Unlock()
 	}
+	close(p.gone)
 	p.client.Close()
 	p.loops.Wait()
+	p.requests.abandon()
 	return err
 }

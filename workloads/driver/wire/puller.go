@@ -10,29 +10,29 @@ import (
 
 	"rmqbench/refbroker/protocol"
 	"rmqbench/refbroker/remoting"
-	"rmqbench/workloads/driver"
 )
 
 const (
-	pullBatch     = 32 // what a broker gives at most
-	pullSuspend   = 15 * time.Second
-	pullTimeout   = 30 * time.Second // brokers look at waiting pulls every 5 s only
-	pullBackoff   = 100 * time.Millisecond
-	abandonWait   = time.Second // for handlers at work when a queue goes away
-	sendBackTries = 3
-	sendBackPause = time.Second
-	maxReconsume  = 16
+	pullBatch   = 32 // what a broker gives at most by default
+	pullSuspend = 15 * time.Second
+	pullTimeout = 30 * time.Second // brokers look at waiting pulls every 5 s only
+	pullBackoff = 100 * time.Millisecond
 )
 
 // puller reads one queue: one pull is outstanding, while the messages of the
-// one before are handed to the workers.
+// one before go their way.
 type puller struct {
-	c       *consumer
-	q       protocol.MessageQueue
-	addr    atomic.Pointer[string]
-	stop    chan struct{}
-	halted  sync.Once
-	located bool // guarded by consumer.mu
+	c        *consumer
+	q        protocol.MessageQueue
+	addr     atomic.Pointer[string]
+	stop     chan struct{}
+	halted   sync.Once
+	located  bool          // guarded by consumer.mu
+	before   *puller       // had the queue until an offset was reset, or nil
+	turn     chan bool     // where messages are handled in turn: the last one is dealt with
+	emptied  chan struct{} // the window became empty
+	locked   chan struct{} // the lock was taken or renewed
+	lockedAt atomic.Int64  // when that was asked for, nanoseconds since 1970
 
 	next    int64 // where the next pull begins; run's
 	header  protocol.PullMessageHeader
@@ -61,11 +61,17 @@ type batch struct {
 }
 
 func newPuller(c *consumer, t target) *puller {
-	p := &puller{c: c, q: t.MessageQueue, stop: make(chan struct{}), answers: make(chan *batch, 1), sent: -1}
+	p := &puller{
+		c: c, q: t.MessageQueue, stop: make(chan struct{}), answers: make(chan *batch, 1), turn: make(chan bool, 1),
+		emptied: make(chan struct{}, 1), locked: make(chan struct{}, 1), sent: -1,
+	}
 	p.addr.Store(&t.Addr)
 	p.header = protocol.PullMessageHeader{
-		ConsumerGroup: c.cfg.Group, Topic: t.Topic, QueueID: t.QueueID, MaxMsgNums: pullBatch,
+		ConsumerGroup: c.cfg.Group, Topic: t.Topic, QueueID: t.QueueID, MaxMsgNums: int32(c.cfg.PullBatch),
 		SuspendTimeoutMillis: pullSuspend.Milliseconds(), ExpressionType: protocol.ExpressionTag, BrokerName: t.BrokerName,
+	}
+	if t.Topic == c.topics[0] {
+		p.header.ExpressionType, _ = c.expression()
 	}
 	return p
 }
@@ -99,7 +105,7 @@ func (p *puller) pause(d time.Duration) bool {
 
 // run pulls until the queue goes away or the consumer is closed.
 func (p *puller) run() {
-	if !p.locate() {
+	if !p.awaitLock() || !p.locate() || !p.succeed() {
 		return
 	}
 	for p.request(); ; {
@@ -110,9 +116,14 @@ func (p *puller) run() {
 		if wait := p.accept(b); wait > 0 && !p.pause(wait) {
 			return
 		}
-		p.request() // its answer waits while b is handed over
-		if !p.deliver(b) {
+		if p.c.way.ahead {
+			p.request() // its answer waits while b goes its way
+		}
+		if !p.c.way.deliver(p, b) {
 			return
+		}
+		if !p.c.way.ahead {
+			p.request()
 		}
 	}
 }
@@ -129,19 +140,12 @@ func (p *puller) answer() (b *batch, ok bool) {
 }
 
 // locate finds where the group stands in the queue: at its committed offset,
-// and when there is none at the first message.
+// and when there is none at the first message, or behind the last.
 func (p *puller) locate() bool {
-	for {
+	for !p.isLocated() {
 		offset, err := p.committed()
 		if err == nil {
-			p.next = offset
-			p.mu.Lock()
-			p.position = offset
-			p.mu.Unlock()
-			p.c.mu.Lock()
-			p.located = true
-			p.c.checkReady()
-			p.c.mu.Unlock()
+			p.begins(offset)
 			return true
 		}
 		p.c.names.log.Debug("looking up an offset", "queue", p.q, "error", err)
@@ -150,34 +154,73 @@ func (p *puller) locate() bool {
 			return false
 		}
 	}
+	return true
+}
+
+func (p *puller) isLocated() bool {
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	return p.located
+}
+
+func (p *puller) begins(offset int64) {
+	p.next = offset
+	p.mu.Lock()
+	p.position = offset
+	p.mu.Unlock()
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	p.located = true
+	p.c.checkReady()
 }
 
 func (p *puller) committed() (int64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
 	defer cancel()
-	fields := protocol.Fields{field("topic", p.q.Topic), intField("queueId", int64(p.q.QueueID)), field("bname", p.q.BrokerName)}
-	offset, err := p.askOffset(ctx, protocol.CodeQueryConsumerOffset, append(fields, field("consumerGroup", p.c.cfg.Group)))
-	if refusedWith(err, protocol.RespQueryNotFound) {
-		return p.askOffset(ctx, protocol.CodeGetMinOffset, fields)
+	q := target{p.q, *p.addr.Load()}
+	if p.c.cfg.Broadcast {
+		if at, ok := p.c.remembered(p.q); ok {
+			return at, nil
+		}
+	} else {
+		at, err := askOffset(ctx, p.c.client, q, protocol.CodeQueryConsumerOffset,
+			field("consumerGroup", p.c.cfg.Group), field("setZeroIfNotFound", "false"))
+		if !refusedWith(err, protocol.RespQueryNotFound) {
+			return at, err
+		}
 	}
-	return offset, err
+	if p.c.cfg.FromLast && p.q.Topic == p.c.topics[0] {
+		return askOffset(ctx, p.c.client, q, protocol.CodeGetMaxOffset)
+	}
+	return askOffset(ctx, p.c.client, q, protocol.CodeGetMinOffset)
 }
 
-func (p *puller) askOffset(ctx context.Context, code int32, fields protocol.Fields) (int64, error) {
-	resp, err := invoke(ctx, p.c.client, *p.addr.Load(), &protocol.Command{Code: code, Fields: fields})
-	if err != nil {
-		return 0, err
+func (c *consumer) remembered(q protocol.MessageQueue) (int64, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at, ok := c.memory[q]
+	return at, ok
+}
+
+// succeed waits, where messages are handled in turn, for the one that the
+// puller before has at work; false: the puller has been stopped.
+func (p *puller) succeed() bool {
+	if p.before == nil || !p.c.way.turns {
+		return true
 	}
-	r := protocol.FieldReader{Fields: resp.Fields}
-	offset := r.Int64("offset")
-	return offset, r.Err()
+	for p.before.busy() {
+		if !p.pause(time.Millisecond) {
+			return false
+		}
+	}
+	return true
 }
 
 // request sends the next pull. Its answer comes to p.answers, whatever happens.
 func (p *puller) request() {
 	b := p.take()
 	p.header.QueueOffset, p.header.SysFlag, p.header.CommitOffset = p.next, protocol.PullSuspend, 0
-	if at := p.processed(); at > 0 {
+	if at := p.processed(); at > 0 && !p.c.cfg.Broadcast {
 		p.header.SysFlag |= protocol.PullCommitOffset
 		p.header.CommitOffset = at
 	}
@@ -207,13 +250,15 @@ func (b *batch) complete(resp *protocol.Command, err error) {
 		b.code = resp.Code
 		b.read(resp)
 	}
+	if b.err == nil && b.code == protocol.RespPullOffsetMoved {
+		b.p.c.restart(b.p, b.next)
+		return
+	}
 	b.p.answers <- b // one pull is outstanding, so there is room
 }
 
 func (b *batch) read(resp *protocol.Command) {
-	switch resp.Code {
-	case protocol.RespSuccess, protocol.RespPullNotFound, protocol.RespPullRetryImmediately, protocol.RespPullOffsetMoved:
-	default:
+	if !pulled(resp.Code) {
 		b.err = &errRefused{resp.Code, string([]byte(resp.Remark))}
 		return
 	}
@@ -244,9 +289,6 @@ func (p *puller) accept(b *batch) (wait time.Duration) {
 		b.msgs, b.next = b.msgs[:0], p.next
 		return pullBackoff
 	}
-	if b.code == protocol.RespPullOffsetMoved {
-		p.c.names.log.Warn("the offset of a queue moved", "topic", p.q.Topic, "queue", p.q.QueueID, "from", p.next, "to", b.next)
-	}
 	p.next = b.next
 	return 0
 }
@@ -264,202 +306,4 @@ func (p *puller) failed(err error) {
 		signal(p.c.kick)
 	}
 	p.c.names.log.Debug("pull failed", "topic", p.q.Topic, "queue", p.q.QueueID, "error", err)
-}
-
-// deliver hands the messages to the workers. It reports false when the puller
-// has been stopped.
-func (p *puller) deliver(b *batch) bool {
-	b.left = len(b.msgs)
-	for range b.msgs {
-		b.finished = append(b.finished, false)
-	}
-	n := len(b.msgs)
-	p.mu.Lock()
-	p.window = append(p.window, b)
-	p.advance()
-	p.mu.Unlock()
-	for i := range n { // b is reused as soon as the last one is finished
-		select {
-		case p.c.work <- item{b, i}:
-		case <-p.stop:
-			return false
-		case <-p.c.stop:
-			return false
-		}
-	}
-	return true
-}
-
-// advance drops finished batches from the front of the window, p.mu held.
-func (p *puller) advance() {
-	for len(p.window) > 0 && p.window[0].left == 0 {
-		b := p.window[0]
-		p.position = b.next
-		p.window = append(p.window[:0], p.window[1:]...)
-		p.spare = append(p.spare, b)
-	}
-}
-
-// processed returns the offset before which every message was processed.
-func (p *puller) processed() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.window) == 0 {
-		return p.position
-	}
-	b := p.window[0]
-	for i, done := range b.finished {
-		if !done {
-			return b.msgs[i].QueueOffset
-		}
-	}
-	return b.next
-}
-
-// begin reports whether a worker may start on a message of p.
-func (p *puller) begin() bool {
-	if p.stopped() {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.active++
-	return true
-}
-
-// finish notes that message i of b was dealt with; processed is false for one
-// that has to come again.
-func (p *puller) finish(b *batch, i int, processed bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.active--
-	if processed {
-		b.finished[i] = true
-		b.left--
-		p.advance()
-	}
-}
-
-// commit tells the broker how far the group is, without waiting for it.
-func (p *puller) commit() {
-	at, ok := p.uncommitted()
-	if !ok {
-		return
-	}
-	if err := p.c.client.Oneway(*p.addr.Load(), p.commitCommand(at)); err == nil {
-		p.mu.Lock()
-		p.sent = at
-		p.mu.Unlock()
-	}
-}
-
-func (p *puller) uncommitted() (int64, bool) {
-	p.c.mu.Lock()
-	located := p.located
-	p.c.mu.Unlock()
-	at := p.processed()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return at, located && at != p.sent
-}
-
-func (p *puller) commitCommand(at int64) *protocol.Command {
-	return &protocol.Command{Code: protocol.CodeUpdateConsumerOffset, Fields: protocol.Fields{
-		field("consumerGroup", p.c.cfg.Group), field("topic", p.q.Topic), intField("queueId", int64(p.q.QueueID)),
-		intField("commitOffset", at), field("bname", p.q.BrokerName),
-	}}
-}
-
-// commitNow commits and waits until the broker has it.
-func (p *puller) commitNow(ctx context.Context) error {
-	p.c.mu.Lock()
-	located := p.located
-	p.c.mu.Unlock()
-	if !located {
-		return nil
-	}
-	if _, err := invoke(ctx, p.c.client, *p.addr.Load(), p.commitCommand(p.processed())); err != nil {
-		return fmt.Errorf("committing the offset of %s queue %d: %w", p.q.Topic, p.q.QueueID, err)
-	}
-	return nil
-}
-
-// abandon gives the queue to another member: it commits once the handlers at
-// work are through, so that the other begins where they ended.
-func (p *puller) abandon() {
-	p.halt()
-	for deadline := time.Now().Add(abandonWait); time.Now().Before(deadline); {
-		p.mu.Lock()
-		busy := p.active > 0
-		p.mu.Unlock()
-		if !busy {
-			break
-		}
-		t := time.NewTimer(time.Millisecond)
-		select {
-		case <-t.C:
-		case <-p.c.stop:
-			t.Stop()
-			return
-		}
-	}
-	p.commit()
-}
-
-// handleAll is a worker: it gives messages to the handler one after the other.
-func (c *consumer) handleAll() {
-	var r driver.Received
-	for {
-		select {
-		case <-c.stop:
-			return
-		case it := <-c.work:
-			if it.b.p.begin() {
-				it.b.p.finish(it.b, it.i, c.handle(&it.b.msgs[it.i], it.b.p, &r))
-			}
-		}
-	}
-}
-
-// handle reports whether the message is dealt with: processed, not subscribed
-// to, or sent back for another try.
-func (c *consumer) handle(m *protocol.Message, p *puller, r *driver.Received) bool {
-	tag, _ := protocol.Property(m.Properties, protocol.PropTags)
-	if !c.matches(m.Topic, tag) {
-		return true
-	}
-	key, _ := protocol.Property(m.Properties, protocol.PropKeys)
-	*r = driver.Received{
-		Topic: m.Topic, Tag: tag, Key: key, Broker: p.q.BrokerName, Queue: m.QueueID, Offset: m.QueueOffset,
-		Stored: time.UnixMilli(m.StoreTimestamp), Body: m.Body, Redelivered: m.ReconsumeTimes > 0,
-	}
-	if origin, ok := protocol.Property(m.Properties, protocol.PropRetryTopic); ok && m.Topic == c.topics[1] {
-		r.Topic = origin
-	}
-	if err := c.cfg.Handle(r); err != nil {
-		return p.sendBack(m)
-	}
-	return true
-}
-
-// sendBack asks the broker to deliver m again later.
-func (p *puller) sendBack(m *protocol.Message) bool {
-	cmd := &protocol.Command{Code: protocol.CodeConsumerSendMsgBack, Fields: protocol.Fields{
-		intField("offset", m.PhysicalOffset), field("group", p.c.cfg.Group), intField("delayLevel", 0),
-		field("originMsgId", protocol.OffsetMsgID(m.StoreHost, m.PhysicalOffset)), field("originTopic", m.Topic),
-		field("unitMode", "false"), intField("maxReconsumeTimes", maxReconsume), field("bname", p.q.BrokerName),
-	}}
-	for try := range sendBackTries {
-		ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
-		_, err := invoke(ctx, p.c.client, *p.addr.Load(), cmd)
-		cancel()
-		if err == nil {
-			return true
-		}
-		p.c.names.log.Warn("sending a message back", "topic", m.Topic, "queue", m.QueueID, "offset", m.QueueOffset, "try", try+1, "error", err)
-		if !p.pause(sendBackPause) {
-			break
-		}
-	}
-	return false
 }

@@ -7,7 +7,8 @@
 // binary header; many are in flight at once, and none is ever repeated. When a
 // send fails it looks the route up again at once. A consumer is a full member
 // of its group: heartbeats, rebalancing, long polling with one pull
-// outstanding for each queue, offset commits, send-back of what was not processed.
+// outstanding for each queue, offset commits, send-back of what was not
+// processed; in order, by broadcasting, in batches or by popping where it is told to.
 package wire
 
 import (
@@ -86,8 +87,12 @@ func newNameServers(opts *Options) (*nameServers, error) {
 }
 
 func (o *Options) client(inFlight int) *remoting.Client {
+	return o.clientIn(protocol.Binary, inFlight)
+}
+
+func (o *Options) clientIn(e protocol.Encoding, inFlight int) *remoting.Client {
 	return remoting.NewClient(remoting.ClientOptions{
-		Log: o.Log, DialTimeout: o.DialTimeout, Encoding: protocol.Binary, MaxInFlight: inFlight,
+		Log: o.Log, DialTimeout: o.DialTimeout, Encoding: e, MaxInFlight: inFlight,
 	})
 }
 
