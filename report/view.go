@@ -100,7 +100,7 @@ func newView(g *gathered) *view {
 	v.Failures = badRows(v.Thresholds)
 	for _, s := range []*section{
 		thresholdsSection(v.Thresholds), phasesSection(rec), groupsSection(run), replySection(run), endToEndSection(run),
-		deliverySection(run), catchUpSection(run), percentileSection(g), ledgerSection(rec), eventsSection(run), faultsSection(run),
+		deliverySection(g), catchUpSection(run), percentileSection(g), ledgerSection(rec), eventsSection(run), faultsSection(run),
 		refusalsSection(run), limitsSection(run), generatorSection(run), shardsSection(run), nodesSection(run),
 		environmentSection(run), reproduceSection(run), problemsSection(g.problems),
 	} {
@@ -277,6 +277,8 @@ func lostNumber(rec *results.Record) number {
 	switch {
 	case rec.Recovered && l.Sent == 0:
 		return number{Label: "Messages lost", Value: "not known", Note: "the ledger ended with the generator"}
+	case rec.Recovered:
+		return number{Label: "Messages lost", Value: "not known", Note: "the ledger is as of some time before the generator was killed"}
 	case !consumed(&rec.Run):
 		return number{Label: "Messages lost", Value: "not checked", Note: "no consumer group: nothing was received back"}
 	case l.Sent == 0:

@@ -3,6 +3,7 @@ package results
 import (
 	"cmp"
 	"errors"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,7 @@ func (r *Record) recoverPhases() {
 	}
 	r.fillLatencies()
 	r.recoverRefusals()
+	r.recoverLedger()
 	if r.Run.Generator.Lateness.Count == 0 {
 		r.Run.Generator.Lateness = LatencyOf(r.Histogram(LogLateness, nil))
 	}
@@ -143,6 +145,25 @@ func fillPhase(p *Phase, sums map[string]*hdrhistogram.Histogram, op, group stri
 			*of(o) = LatencyOf(sums[p.Name])
 		}
 	}
+}
+
+// recoverLedger settles the accounts as they stood when they were written last.
+// Nothing counts as lost: what had not come may have been on its way.
+func (r *Record) recoverLedger() {
+	if r.Run.Ledger.Sent > 0 {
+		return
+	}
+	state, err := ReadLedger(r.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		r.problem("The ledger could not be read: %v.", err)
+		return
+	}
+	r.Run.Ledger, _ = state.Figures(func(int) bool { return false })
+	r.Run.Ledger.Groups, r.Run.Ledger.Violations = list(r.Run.Ledger.Groups), list(r.Run.Ledger.Violations)
+	r.LedgerAsOf = state.Saved
 }
 
 // recoverRefusals counts what brokers refused from the timeline, which has code
