@@ -132,6 +132,10 @@ func newEngine(cfg Config) (*engine, error) {
 	e.ledger = newLedger(ledgerConfig{
 		Run: e.runID, Producers: e.ledgerProducers(), Groups: consumerGroups(cfg.Plan), Ordered: asksForOrder(cfg.Plan),
 	})
+	for i, v := range e.ledger.views {
+		g := e.ledger.groupOf(i)
+		v.promise = func(phase int) { e.expected[phase].add(g, 1) }
+	}
 	e.levels = delayLevels(cfg.Plan)
 	for g := range cfg.Plan.Consumers {
 		e.groups = append(e.groups, newGroup(e, g))

@@ -101,6 +101,8 @@ type view struct {
 	match  func(tag string, properties []driver.Property) bool
 	queues atomic.Pointer[[][]*queueLedger] // by broker and twice the queue's number, plus 1 for retry topics
 
+	promise func(phase int) // told of each acknowledged message that the view is to receive; nil: nobody
+
 	// written under ledger.events and LedgerView's lock
 	event     int64 // of those that were told
 	unsettled int64 // Unix nanoseconds until which queues may still change hands
@@ -297,6 +299,9 @@ func (a *account) acked(m *driver.Message, i int64, at results.Place) (expected 
 		}
 		expected++
 		v.Expected++
+		if promise := a.views[k].promise; promise != nil {
+			promise(m.Phase)
+		}
 		if !v.Seen.Has(seq) {
 			a.outstanding++
 			missing = true
