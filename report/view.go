@@ -97,6 +97,10 @@ func newView(g *gathered) *view {
 	if rec.Recovered && v.Thresholds == nil {
 		v.Passed = "The thresholds were not judged: the run did not reach its end."
 	}
+	if run.Shard != nil { // it has but its share, and may have received another's
+		v.Thresholds, v.Failed = nil, false
+		v.Passed = "The thresholds are for the whole load: `rmqbench merge` judges them."
+	}
 	v.Failures = badRows(v.Thresholds)
 	for _, s := range []*section{
 		thresholdsSection(v.Thresholds), phasesSection(rec), groupsSection(run), replySection(run), endToEndSection(run),
@@ -279,6 +283,8 @@ func lostNumber(rec *results.Record) number {
 		return number{Label: "Messages lost", Value: "not known", Note: "the ledger ended with the generator"}
 	case rec.Recovered:
 		return number{Label: "Messages lost", Value: "not known", Note: "the ledger is as of some time before the generator was killed"}
+	case rec.Run.Shard != nil:
+		return number{Label: "Messages lost", Value: "not known", Note: "one generator of several: `rmqbench merge` joins their ledgers"}
 	case !consumed(&rec.Run):
 		return number{Label: "Messages lost", Value: "not checked", Note: "no consumer group: nothing was received back"}
 	case l.Sent == 0:
