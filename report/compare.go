@@ -209,7 +209,7 @@ func (g *gathered) find(phase, op string) (results.Phase, *results.Operation) {
 func runMetrics() []metric {
 	ledger := func(f func(results.Ledger) int64) func(*gathered) float64 {
 		return func(g *gathered) float64 {
-			if g.rec.Recovered && g.rec.Run.Ledger.Sent == 0 {
+			if g.rec.Recovered {
 				return gap
 			}
 			return float64(f(g.rec.Run.Ledger))

@@ -97,10 +97,14 @@ func newView(g *gathered) *view {
 	if rec.Recovered && v.Thresholds == nil {
 		v.Passed = "The thresholds were not judged: the run did not reach its end."
 	}
+	if run.Shard != nil { // it has but its share, and may have received another's
+		v.Thresholds, v.Failed = nil, false
+		v.Passed = "The thresholds are for the whole load: `rmqbench merge` judges them."
+	}
 	v.Failures = badRows(v.Thresholds)
 	for _, s := range []*section{
 		thresholdsSection(v.Thresholds), phasesSection(rec), groupsSection(run), replySection(run), endToEndSection(run),
-		deliverySection(run), catchUpSection(run), percentileSection(g), ledgerSection(rec), eventsSection(run), faultsSection(run),
+		deliverySection(g), catchUpSection(run), percentileSection(g), ledgerSection(rec), eventsSection(run), faultsSection(run),
 		refusalsSection(run), limitsSection(run), generatorSection(run), shardsSection(run), nodesSection(run),
 		environmentSection(run), reproduceSection(run), problemsSection(g.problems),
 	} {
@@ -277,6 +281,10 @@ func lostNumber(rec *results.Record) number {
 	switch {
 	case rec.Recovered && l.Sent == 0:
 		return number{Label: "Messages lost", Value: "not known", Note: "the ledger ended with the generator"}
+	case rec.Recovered:
+		return number{Label: "Messages lost", Value: "not known", Note: "the ledger is as of some time before the generator was killed"}
+	case rec.Run.Shard != nil:
+		return number{Label: "Messages lost", Value: "not known", Note: "one generator of several: `rmqbench merge` joins their ledgers"}
 	case !consumed(&rec.Run):
 		return number{Label: "Messages lost", Value: "not checked", Note: "no consumer group: nothing was received back"}
 	case l.Sent == 0:

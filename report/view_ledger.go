@@ -14,6 +14,13 @@ func ledgerSection(rec *results.Record) *section {
 		s.Lead = []string{"The ledger ended with the generator, which was killed: what became of the messages is not known."}
 		return s
 	}
+	if rec.Recovered {
+		s.Mind = []string{"The generator was killed. Its ledger is as of " + rec.LedgerAsOf.UTC().Format("15:04:05 UTC") +
+			": what had not been received by then may have been on its way, and counts as lost nowhere."}
+	}
+	if rec.Run.Shard != nil {
+		s.Mind = append(s.Mind, "What this generator sent may have gone to a consumer of another, and looks lost here: `rmqbench merge` joins the ledgers of all.")
+	}
 	t := table{Caption: "Every message, by the identity in its body", Left: 1, Head: []string{"", "Messages", "Meaning"}}
 	for _, r := range ledgerRows(l) {
 		if r.always || r.n > 0 {

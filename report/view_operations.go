@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"rmqbench/results"
 )
 
@@ -99,7 +101,8 @@ func replySection(run *results.Run) *section {
 }
 
 // deliverySection tells how well delayed messages kept their time.
-func deliverySection(run *results.Run) *section {
+func deliverySection(g *gathered) *section {
+	run := &g.rec.Run
 	s := &section{ID: "delivery", Title: "Precision of delayed messages", Brief: true, Figures: []string{"delivery"}, Lead: []string{
 		"Late is the time from when a message was due until the consumer got it. Early ones are counted apart and are in no percentile."}}
 	t := table{Caption: "Delivered after the time that they were due", Left: 2,
@@ -109,7 +112,7 @@ func deliverySection(run *results.Run) *section {
 		all := ofGroups(p, results.OpDelivery)
 		if o := operation(p, results.OpDelivery); o != nil {
 			addDelivery(&t, phaseName(p), "all", o)
-			early += o.NegativeTime
+			early += earlyOf(o)
 		}
 		if len(all) < 2 {
 			continue
@@ -123,6 +126,9 @@ func deliverySection(run *results.Run) *section {
 	}
 	if l := run.Ledger.Early; l > 0 || early > 0 {
 		s.Mind = append(s.Mind, plural(max(l, early), "message")+" came before the time that they were due.")
+		if by := earliness(g.rec.Histogram(results.LogEarly, nil)); by != "" {
+			s.Mind = append(s.Mind, by)
+		}
 	}
 	s.Tables = []table{t}
 	return s
@@ -133,8 +139,21 @@ func addDelivery(t *table, phase, group string, o *results.Operation) {
 	if o.Latency.Count > 0 {
 		top = Micros(o.Latency.Max)
 	}
-	t.addIf(o.NegativeTime > 0, phase, group, Count(o.Count), Count(o.NegativeTime), percentile(o.Latency.P50), percentile(o.Latency.P90),
+	early := earlyOf(o)
+	t.addIf(early > 0, phase, group, Count(o.Count), Count(early), percentile(o.Latency.P50), percentile(o.Latency.P90),
 		percentile(o.Latency.P99), percentile(o.Latency.P999), top)
+}
+
+// earlyOf counts the deliveries that have no lateness: they came before their time.
+func earlyOf(o *results.Operation) int64 { return max(o.NegativeTime, o.Count-o.Latency.Count, 0) }
+
+// earliness sums up by how much early messages were early.
+func earliness(h *hdrhistogram.Histogram) string {
+	l := results.LatencyOf(h)
+	if l.Count == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Those that came early were so by %s at the most, p50 %s, p99 %s.", Micros(l.Max), percentile(l.P50), percentile(l.P99))
 }
 
 // catchUpSection tells how backlogs went down.

@@ -14,10 +14,6 @@ import (
 // ErrNotTogether reports runs that are not the shards of one load.
 var ErrNotTogether = errors.New("not the shards of one run")
 
-// Ledgers joins the ledgers of the shards of one load. AddLedgers is the least
-// that can be done.
-type Ledgers func([]*Record) (Ledger, error)
-
 // Merge puts the shards of one load together as a run of its own in the folder
 // out, which must hold no run yet. Timelines are aligned by the start of each
 // shard, as the target's clock tells it. Histograms are added interval by
@@ -187,10 +183,15 @@ func (m *merger) write(w *Writer, ledgers Ledgers) error {
 	m.happenings()
 	m.run.Generator = m.generator(logs)
 	m.run.Nodes = m.nodes()
-	if m.run.Ledger, err = ledgers(m.recs); err != nil {
+	var notes []string
+	if m.run.Ledger, notes, err = ledgers(m.recs); err != nil {
 		return fmt.Errorf("join the ledgers: %w", err)
 	}
 	m.run.Verdict = m.verdict()
+	if len(notes) > 0 {
+		m.run.Verdict.Status = Incomplete
+		m.run.Verdict.Reasons = append(m.run.Verdict.Reasons, notes...)
+	}
 	m.run.Finished = m.start
 	for i, r := range m.recs {
 		if end := m.start.Add(m.shift[i] + r.Run.Finished.Sub(r.Run.Started)); end.After(m.run.Finished) {

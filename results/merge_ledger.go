@@ -1,16 +1,42 @@
 package results
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
-// maxViolations is how many violations a ledger names.
-const maxViolations = 100
+// Ledgers joins the ledgers of the shards of one load. Notes are sentences about
+// what could not be joined: then the accounts are not whole.
+type Ledgers func([]*Record) (whole Ledger, notes []string, err error)
+
+// JoinLedgers joins what the shards' ledgers say of each message: only together
+// they know what is lost. A shard without a ledger is left out and noted.
+func JoinLedgers(recs []*Record) (whole Ledger, notes []string, err error) {
+	var all []*LedgerState
+	for _, r := range recs {
+		state, err := ReadLedger(r.Dir)
+		if err != nil {
+			notes = append(notes, fmt.Sprintf("shard %d has no ledger, so its messages are not accounted for: %v", r.Run.Shard.Index, err))
+			continue
+		}
+		all = append(all, state)
+	}
+	if len(all) == 0 {
+		return whole, notes, nil
+	}
+	state, err := MergeLedgers(all...)
+	if err != nil {
+		return whole, nil, fmt.Errorf("%w: %w", ErrNotTogether, err)
+	}
+	whole, _ = state.Settled()
+	return whole, notes, nil
+}
 
 // AddLedgers adds the counts of the shards' ledgers. It takes each shard to
 // have received what it had sent itself: where one received what another had
 // sent, the first counts it as foreign and the other as lost, and only the sets
 // of messages behind the counts can tell.
-func AddLedgers(recs []*Record) (Ledger, error) {
-	var sum Ledger
+func AddLedgers(recs []*Record) (sum Ledger, notes []string, err error) {
 	for _, r := range recs {
 		l := &r.Run.Ledger
 		counts := l.counts()
@@ -22,8 +48,8 @@ func AddLedgers(recs []*Record) (Ledger, error) {
 			sum.addGroup(g)
 		}
 	}
-	sum.Violations = sum.Violations[:min(len(sum.Violations), maxViolations)]
-	return sum, nil
+	sum.Violations = sum.Violations[:min(len(sum.Violations), MaxViolations)]
+	return sum, nil, nil
 }
 
 // counts returns the fields of l that are counts of messages.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -13,6 +14,7 @@ import (
 type mergedLogs struct {
 	phases map[string]map[string]*hdrhistogram.Histogram // log → phase → sum
 	points map[string]map[int]OpPoint                    // log → interval → percentiles
+	whole  map[string]*hdrhistogram.Histogram            // tag of the log of whole phases → sum
 }
 
 // mergeLogs adds the logs of the shards, interval by interval.
@@ -21,10 +23,13 @@ func (m *merger) mergeLogs(w *Writer) (*mergedLogs, error) {
 	var names []string
 	for _, r := range m.recs {
 		for _, name := range r.Logs() {
-			if !slices.Contains(names, name) {
+			if name != LogPhases && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
+	}
+	if err := m.mergeWholePhases(w, out); err != nil {
+		return nil, err
 	}
 	for _, name := range names {
 		out.phases[name], out.points[name] = map[string]*hdrhistogram.Histogram{}, map[int]OpPoint{}
@@ -33,6 +38,36 @@ func (m *merger) mergeLogs(w *Writer) (*mergedLogs, error) {
 		}
 	}
 	return out, nil
+}
+
+// mergeWholePhases adds the logs of whole phases, tag by tag.
+func (m *merger) mergeWholePhases(w *Writer, out *mergedLogs) error {
+	type bounds struct{ from, to time.Duration }
+	out.whole = map[string]*hdrhistogram.Histogram{}
+	at := map[string]bounds{}
+	for i, r := range m.recs {
+		err := r.Intervals(LogPhases, func(line Interval) error {
+			from := line.Offset + m.shift[i]
+			to := from + line.End.Sub(line.Start)
+			if b, seen := at[line.Tag]; seen {
+				from, to = min(from, b.from), max(to, b.to)
+			}
+			at[line.Tag] = bounds{from, to}
+			add(out.whole, line.Tag, line.Histogram)
+			return nil
+		})
+		if err != nil {
+			r.problem("The log %s.hlog is not whole: %v.", LogPhases, err)
+		}
+	}
+	for _, tag := range sortedKeys(out.whole) {
+		h := out.whole[tag]
+		h.SetTag(tag)
+		if err := w.Interval(LogPhases, m.start.Add(at[tag].from), m.start.Add(at[tag].to), h); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // slotted is one interval of a shard's log and the interval of the merged run

@@ -143,14 +143,17 @@ func addLatencies(a, b Latency) Latency {
 	}
 }
 
-// mergedLatencies sets the latencies of an operation that have a log. Without
-// one, or with one that lacks samples, the sums of addLatencies stay.
+// mergedLatencies sets the latencies of an operation that have a log: that of
+// whole phases, when every shard wrote it, or else what the intervals of the phase
+// have. Without either, the sums of addLatencies stay.
 func mergedLatencies(o *Operation, phase string, logs *mergedLogs) {
 	for _, m := range measured {
 		if m.op != o.Name {
 			continue
 		}
-		if l := LatencyOf(logs.phases[GroupLog(m.log, o.Group)][phase]); l.Count > 0 {
+		if l := LatencyOf(logs.whole[PhaseTag(m.log, o.Group, phase)]); l.Count > 0 && l.Count == m.of(o).Count {
+			*m.of(o) = l
+		} else if l := LatencyOf(logs.phases[GroupLog(m.log, o.Group)][phase]); l.Count > 0 {
 			*m.of(o) = l
 		}
 	}

@@ -282,7 +282,7 @@ func TestMergeRefuses(t *testing.T) {
 		t.Errorf("into a run: %v", err)
 	}
 	fails := errors.New("no ledger")
-	if _, err := Merge([]*Record{a}, filepath.Join(t.TempDir(), "m"), func([]*Record) (Ledger, error) { return Ledger{}, fails }); !errors.Is(err, fails) {
+	if _, err := Merge([]*Record{a}, filepath.Join(t.TempDir(), "m"), func([]*Record) (Ledger, []string, error) { return Ledger{}, nil, fails }); !errors.Is(err, fails) {
 		t.Errorf("a ledger that fails: %v", err)
 	}
 }

@@ -9,13 +9,15 @@ import (
 // are microseconds. A line is one interval of the run; its tag, if it has one, is
 // the phase that its samples belong to.
 const (
-	LogSend        = "send"         // latency of acknowledged sends, from the intended time
-	LogSendService = "send-service" // the same sends, from the actual call
-	LogSendError   = "send-error"   // sends that failed, from the intended time
-	LogReceive     = "receive"      // intended send time until the consumer's handler
-	LogReply       = "reply"        // intended send time of a request until its reply
-	LogDelivery    = "delivery"     // the time that a delayed message was due until the consumer got it
-	LogLateness    = "lateness"     // actual call minus intended time
+	LogSend         = "send"          // latency of acknowledged sends, from the intended time
+	LogSendService  = "send-service"  // the same sends, from the actual call
+	LogSendError    = "send-error"    // sends that failed, from the intended time
+	LogReceive      = "receive"       // intended send time until the consumer's handler
+	LogReply        = "reply"         // intended time of a request until its reply
+	LogReplyService = "reply-service" // the same requests, from the actual call
+	LogDelivery     = "delivery"      // the time that a delayed message was due until the consumer got it
+	LogEarly        = "early"         // the consumer's handler until a delayed message would have been due
+	LogLateness     = "lateness"      // actual call minus intended time
 )
 
 // GroupLog names the log of one producer or consumer group: the name of the log
@@ -25,6 +27,18 @@ func GroupLog(log, group string) string {
 		return log
 	}
 	return log + "." + fileName(group)
+}
+
+// LogPhases is the log of whole phases, which is written when a run ends: one
+// line for each phase, log and group, whose tag is PhaseTag. Its samples belong
+// to the phase of their intended time, as those of the summary do; a line of
+// another log has what became known within its interval, whatever the phase.
+const LogPhases = "phases"
+
+// PhaseTag is the tag of a line of LogPhases, "send/checkout/rush"; without a
+// group it is of all together, "send//rush".
+func PhaseTag(log, group, phase string) string {
+	return cleanTag(log + "/" + group + "/" + phase)
 }
 
 // OpKey names an operation of one group within Point.Ops, "send/checkout";
@@ -53,6 +67,7 @@ var measured = []struct {
 	{LogSendError, OpSend, func(o *Operation) *Latency { return &o.ErrorLatency }},
 	{LogReceive, OpReceive, func(o *Operation) *Latency { return &o.Latency }},
 	{LogReply, OpReply, func(o *Operation) *Latency { return &o.Latency }},
+	{LogReplyService, OpReply, func(o *Operation) *Latency { return &o.ServiceTime }},
 	{LogDelivery, OpDelivery, func(o *Operation) *Latency { return &o.Latency }},
 }
 

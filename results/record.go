@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -26,8 +27,11 @@ type Record struct {
 	Problems []string
 	// Recovered is set when the generator died and its summary with it: the
 	// phases of Run were then put together from the timeline and the logs, and
-	// the ledger is not known.
+	// the ledger is what its file has.
 	Recovered bool
+	// LedgerAsOf is when the ledger of a Recovered run was written last, zero when
+	// there is none: what became of messages after it is not known.
+	LedgerAsOf time.Time
 }
 
 // ErrSchema reports a run.json that this version cannot read.
@@ -169,6 +173,30 @@ func (r *Record) Histogram(name string, keep func(phase string) bool) *hdrhistog
 		if keep == nil || keep(phase) {
 			sum.Merge(h)
 		}
+	}
+	return sum
+}
+
+// Samples returns what was measured in the phases that keep accepts, nil for
+// all: from the log of whole phases when there is one, else as Histogram does.
+func (r *Record) Samples(log, group string, keep func(phase string) bool) *hdrhistogram.Histogram {
+	sum, tags := NewHistogram(), map[string]bool{}
+	for _, p := range r.Run.Phases {
+		if keep == nil || keep(p.Name) {
+			tags[PhaseTag(log, group, p.Name)] = true
+		}
+	}
+	err := r.Intervals(LogPhases, func(i Interval) error {
+		if tags[i.Tag] {
+			sum.Merge(i.Histogram)
+		}
+		return nil
+	})
+	if err != nil {
+		r.problem("The log %s.hlog is not whole: %v.", LogPhases, err)
+	}
+	if err != nil || sum.TotalCount() == 0 {
+		return r.Histogram(GroupLog(log, group), keep)
 	}
 	return sum
 }

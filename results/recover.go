@@ -34,6 +34,7 @@ func (r *Record) recoverPhases() {
 	}
 	r.fillLatencies()
 	r.recoverRefusals()
+	r.recoverLedger()
 	if r.Run.Generator.Lateness.Count == 0 {
 		r.Run.Generator.Lateness = LatencyOf(r.Histogram(LogLateness, nil))
 	}
@@ -41,23 +42,6 @@ func (r *Record) recoverPhases() {
 		r.Run.Finished = r.Run.Started.Add(time.Duration(r.Points[n-1].EndMillis) * time.Millisecond)
 	}
 	r.Run.Verdict.Status = Incomplete
-	r.recoverLedger()
-}
-
-// recoverLedger takes the ledger as it was written last, a few seconds before
-// the generator died. A run without one has none.
-func (r *Record) recoverLedger() {
-	state, err := ReadLedger(r.Dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) || r.Run.Ledger.Sent > 0:
-		return
-	case err != nil:
-		r.problem("The ledger is not readable: %v.", err)
-		return
-	}
-	r.Run.Ledger, _ = state.Settled()
-	r.problem("The ledger is as of %s, when it was last written: what was sent later is not in it, and what was on its way then is not lost.",
-		state.Saved.UTC().Format("15:04:05.000 UTC"))
 }
 
 // errStop ends a walk over a log.
@@ -161,6 +145,25 @@ func fillPhase(p *Phase, sums map[string]*hdrhistogram.Histogram, op, group stri
 			*of(o) = LatencyOf(sums[p.Name])
 		}
 	}
+}
+
+// recoverLedger settles the accounts as they stood when they were written last.
+// Nothing counts as lost: what had not come may have been on its way.
+func (r *Record) recoverLedger() {
+	if r.Run.Ledger.Sent > 0 {
+		return
+	}
+	state, err := ReadLedger(r.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		r.problem("The ledger could not be read: %v.", err)
+		return
+	}
+	r.Run.Ledger, _ = state.Figures(func(int) bool { return false })
+	r.Run.Ledger.Groups, r.Run.Ledger.Violations = list(r.Run.Ledger.Groups), list(r.Run.Ledger.Violations)
+	r.LedgerAsOf = state.Saved
 }
 
 // recoverRefusals counts what brokers refused from the timeline, which has code

@@ -32,7 +32,7 @@ func TestAloneSaysWhatToType(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"run", "validate", "report", "compare", "workloads"} {
+	for _, name := range []string{"run", "validate", "report", "compare", "list", "merge"} {
 		c := rmqbench(t, name, "--help")
 		c.run(t, 0)
 		if !strings.Contains(c.stdout.String(), "Examples:\n  rmqbench "+name) {

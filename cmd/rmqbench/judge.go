@@ -74,7 +74,7 @@ func figure(rec *results.Record, plan *workloads.Plan, t workloads.Threshold) (v
 	case "errorRate":
 		return float64(failures(sum)) / float64(max(1, sum.Planned)), sum.Planned > 0
 	}
-	l := results.LatencyOf(rec.Histogram(results.GroupLog(t.Op, t.Group), func(phase string) bool { return counts(&rec.Run, phase, t.Phase) }))
+	l := results.LatencyOf(rec.Samples(t.Op, t.Group, func(phase string) bool { return counts(&rec.Run, phase, t.Phase) }))
 	switch t.Metric {
 	case "mean":
 		return l.Mean, l.Count > 0

@@ -178,6 +178,10 @@ func TestEnding(t *testing.T) {
 			t.Errorf("%s with %d missed thresholds: exit code %d, want %d", tt.status, len(tt.missed), code, tt.code)
 		}
 	}
+	share := &results.Run{Verdict: results.Verdict{Status: results.Valid}, Thresholds: missed, Shard: &results.Shard{Of: 4}}
+	if err := ending(share); err != nil {
+		t.Errorf("a shard is held to what only the whole can meet: %v", err)
+	}
 }
 
 // The first signal ends the run, the second what hangs, and then the process.

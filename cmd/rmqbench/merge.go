@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,7 +44,7 @@ func (s *state) merge(args []string, out string) error {
 		}
 		out = dir
 	}
-	rec, err := results.Merge(recs, out, joinLedgers)
+	rec, err := results.Merge(recs, out, results.JoinLedgers)
 	if err != nil {
 		return wrong(err)
 	}
@@ -63,26 +61,4 @@ func (s *state) merge(args []string, out string) error {
 		return failed(err)
 	}
 	return ending(&rec.Run)
-}
-
-// joinLedgers joins what the shards' ledgers say of each message: only together
-// they know what is lost. Where one has no file, their counts are added.
-func joinLedgers(recs []*results.Record) (results.Ledger, error) {
-	var all []*results.LedgerState
-	for _, rec := range recs {
-		state, err := results.ReadLedger(rec.Dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return results.AddLedgers(recs)
-		}
-		if err != nil {
-			return results.Ledger{}, err
-		}
-		all = append(all, state)
-	}
-	whole, err := results.MergeLedgers(all...)
-	if err != nil {
-		return results.Ledger{}, err
-	}
-	ledger, _ := whole.Settled()
-	return ledger, nil
 }

@@ -57,9 +57,21 @@ func shards(t *testing.T, edit func(i int, r *results.Run)) []string {
 		if err := errors.Join(w.Point(point), w.Interval(results.LogSend, shardNow, shardNow.Add(time.Second), h), w.Close()); err != nil {
 			t.Fatal(err)
 		}
+		if err := ledgerOf(i).Save(filepath.Join(w.Dir(), results.LedgerFile), shardNow); err != nil {
+			t.Fatal(err)
+		}
 		dirs = append(dirs, w.Dir())
 	}
 	return dirs
+}
+
+// ledgerOf is the ledger of a shard whose one producer had 200 messages acknowledged.
+func ledgerOf(shard int) *results.LedgerState {
+	s := &results.LedgerState{Run: 7, Accounts: []*results.LedgerAccount{{Number: 0}, {Number: 1}}}
+	own := s.Accounts[shard]
+	own.Own, own.Next, own.Sent = true, 200, 200
+	own.Acked.AddRange(0, 200)
+	return s
 }
 
 func TestMergeCommand(t *testing.T) {
@@ -84,6 +96,9 @@ func TestMergeCommand(t *testing.T) {
 	want := "calm.send.p99 <= 2ms failed 9.007ms; send.p99.9 <= 1s failed no samples; send.count >= 400 passed 400; lost == 0 passed 0; send.max <= 5ms failed 9.007ms"
 	if s := strings.Join(got, "; "); s != want {
 		t.Errorf("got  %s\nwant %s", s, want)
+	}
+	if l := rec.Run.Ledger; l.Sent != 400 || l.Acked != 400 {
+		t.Errorf("ledger %+v", l)
 	}
 	for _, name := range []string{results.ReportFile, "latency.svg", "send.hlog"} {
 		if _, err := os.Stat(filepath.Join(out, name)); err != nil {

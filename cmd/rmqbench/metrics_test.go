@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -109,4 +111,30 @@ func TestMetricsLeaveNothingBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	goleak.VerifyNone(t, before)
+}
+
+// What other programs may rely on is written down, all of it and no more.
+func TestMetricsAreDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("metrics.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, m := range regexp.MustCompile(`desc\("(\w+)"`).FindAllStringSubmatch(string(source), -1) {
+		names["rmqbench_"+m[1]] = true
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(rmqbench_\\w+)`").FindAllStringSubmatch(string(text), -1) {
+		if !names[m[1]] {
+			t.Errorf("%s is described, and is not there", m[1])
+		}
+		delete(names, m[1])
+	}
+	for name := range names {
+		t.Errorf("%s is not described", name)
+	}
 }

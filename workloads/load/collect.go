@@ -38,7 +38,7 @@ type collector struct {
 func newCollector(e *engine) *collector {
 	c := &collector{e: e, quit: make(chan struct{}), jumps: newClockJumps(), windows: e.newWindows()}
 	for g := range e.plan.Producers {
-		c.demand = append(c.demand, &demand{schedule: NewSchedule(e.plan, g)})
+		c.demand = append(c.demand, &demand{schedule: e.schedule(g)})
 	}
 	c.lag = newLagPoller(e)
 	return c

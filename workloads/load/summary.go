@@ -30,6 +30,7 @@ func (e *engine) summary() *results.Run {
 	run.Ledger, rest = e.ledger.close(func(view int) bool { return e.consumedAll[e.ledger.groupOf(view)] })
 	e.left = rest.Left
 	e.collector.keepLedger(true)
+	e.keepPhases()
 	run.Events, run.Faults = e.diary.happened()
 	if e.death != nil {
 		run.Faults = append(run.Faults, *e.death)
