@@ -15,7 +15,8 @@ func stateOf(shard int, got map[int][]int64) *LedgerState {
 	for i := range 2 {
 		a := &LedgerAccount{Number: int64(i), Views: []LedgerAccountView{{}}}
 		if i == shard {
-			a.Own, a.Next, a.Sent = true, 10, 10
+			a.Own = true
+			a.Next.Store(10)
 			a.Acked.AddRange(0, 10)
 		}
 		for _, n := range got[i] {

@@ -69,7 +69,8 @@ func shards(t *testing.T, edit func(i int, r *results.Run)) []string {
 func ledgerOf(shard int) *results.LedgerState {
 	s := &results.LedgerState{Run: 7, Accounts: []*results.LedgerAccount{{Number: 0}, {Number: 1}}}
 	own := s.Accounts[shard]
-	own.Own, own.Next, own.Sent = true, 200, 200
+	own.Own = true
+	own.Next.Store(200)
 	own.Acked.AddRange(0, 200)
 	return s
 }

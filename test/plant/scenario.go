@@ -47,9 +47,9 @@ func p999(want time.Duration) figure {
 
 // What the engine and its drivers know to do.
 const (
-	delaysAreSent   = false // they send delayed messages, and measure when those are delivered
-	refusalsAreKept = false // results.Run has them by code and kind of remark
-	unknownIsTold   = false // results.Ledger says which unknown messages were received
+	delaysAreSent   = true // they send delayed messages, and measure when those are delivered
+	refusalsAreKept = true // results.Run has them by code and kind of remark
+	unknownIsTold   = true // results.Ledger says which unknown messages were received
 )
 
 const (

@@ -22,6 +22,8 @@ const (
 	startLead     = 50 * time.Millisecond // pacers are in place before the first arrival
 	settleMembers = 300 * time.Millisecond
 	readyTimeout  = 30 * time.Second
+	lockTimeout   = 2 * time.Minute // for orderly consumers: who lost a queue may keep its lock for a minute
+	maxSleepers   = 32              // pacers that have a P of their own
 	closeTimeout  = 3 * time.Second        // for consumers, and for producers beyond their own timeout
 	implicitDrain = 10 * time.Second       // for plans with consumers and without a drain phase
 	leaveAfter    = 100 * time.Millisecond // then a closing consumer's work is cut short
@@ -314,15 +316,15 @@ func (e *engine) act(ctx context.Context) {
 }
 
 // tuneRuntime keeps the generator's own garbage and scheduling out of the
-// latency, and returns how to undo that. Two more Ps than cores: a pacer that
-// comes back from its sleep finds a free one and the kernel schedules it at
-// once, instead of waiting in a queue behind the receivers.
+// latency, and returns how to undo that. Each pacer keeps a P while it sleeps,
+// so that it runs at once when it wakes up instead of waiting in a queue behind
+// the receivers: there are as many more Ps, and one for good measure.
 func (e *engine) tuneRuntime() (undo func()) {
 	if _, real := e.clock.(preciseClock); !real {
 		return func() {}
 	}
 	gc := debug.SetGCPercent(400)
-	procs := runtime.GOMAXPROCS(runtime.NumCPU() + 2)
+	procs := runtime.GOMAXPROCS(runtime.NumCPU() + min(len(e.plan.Producers), maxSleepers) + 1)
 	return func() {
 		debug.SetGCPercent(gc)
 		runtime.GOMAXPROCS(procs)

@@ -133,13 +133,17 @@ func (g *group) leave(m *member) error {
 }
 
 func awaitReady(ctx context.Context, members []*member) error {
-	timeout := time.NewTimer(readyTimeout)
+	patience := readyTimeout
+	if len(members) > 0 && members[0].g.c.Mode == workloads.Orderly {
+		patience = lockTimeout
+	}
+	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for _, m := range members {
 		select {
 		case <-m.consumer.Ready():
 		case <-timeout.C:
-			return fmt.Errorf("consumer %s was assigned no queues within %s: is the broker reachable under the address it registered?", m.name, readyTimeout)
+			return fmt.Errorf("consumer %s was assigned no queues within %s: is the broker reachable under the address it registered?", m.name, patience)
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for consumers: %w", context.Cause(ctx))
 		}

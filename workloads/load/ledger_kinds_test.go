@@ -24,8 +24,8 @@ func take(l *ledger, view int, seq int64, tag string) delivery {
 	return l.deliver(view, &driver.Received{Topic: "t", Tag: tag, Broker: "b", Offset: seq}, Identity{Run: l.run, Sequence: seq}, false)
 }
 
-// TestBatches: a batch stands for as many messages, each with a tag and a place of its own.
-func TestBatches(t *testing.T) {
+// TestLedgerOfBatches: a batch stands for as many messages, each with a tag and a place of its own.
+func TestLedgerOfBatches(t *testing.T) {
 	t.Parallel()
 	l := oneLedger("*", "a")
 	batch := []driver.Item{{Tag: "a"}, {Tag: "b"}, {Tag: "a"}, {Tag: "b"}}

@@ -88,6 +88,9 @@ func (e *engine) setup(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := e.skipToEnd(ctx); err != nil {
+		return err
+	}
 	e.compareClocks(ctx)
 	if err := e.startConsumers(ctx); err != nil {
 		return err
@@ -137,6 +140,21 @@ func (e *engine) createGroup(ctx context.Context, c *workloads.Consumer) error {
 	}
 	if !exists {
 		e.created.groups = append(e.created.groups, name)
+	}
+	return nil
+}
+
+// skipToEnd sets groups that begin behind what is there to the end. What a
+// broker does with a new group that asks for it depends on how old the topic is.
+func (e *engine) skipToEnd(ctx context.Context) error {
+	for _, c := range e.plan.Consumers {
+		if !c.FromLast || c.Broadcast {
+			continue
+		}
+		_, err := e.cfg.Admin.Rewind(ctx, e.names.of(c.Name), e.names.of(c.Topic), driver.Place{Offset: -1}, false)
+		if err != nil {
+			return fmt.Errorf("setting consumer group %s to the end of its topic: %w", c.Name, err)
+		}
 	}
 	return nil
 }

@@ -31,7 +31,10 @@ func (a *Admin) CreateGroup(ctx context.Context, g driver.GroupConfig) (exists b
 		}
 		exists = exists || has
 	}
-	return exists, nil
+	if !g.Broadcast { // brokers make it with the first retry: then clients learn of it half a minute late
+		_, err = a.CreateTopic(ctx, retryPrefix+group, 1)
+	}
+	return exists, err
 }
 
 func groupConfig(g *driver.GroupConfig) protocol.SubscriptionGroupConfig {
