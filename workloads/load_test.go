@@ -289,7 +289,11 @@ func TestLibrary(t *testing.T) {
 			t.Errorf("%s is called %s", e.Name, p.Name)
 		}
 	}
-	if diff := cmp.Diff([]string{"flashsale.yaml", "smoke.yaml", "steady.yaml"}, names); diff != "" {
+	want := []string{
+		"backlog.yaml", "delay.yaml", "fanout.yaml", "flashsale-pressure.yaml", "flashsale.yaml", "mixed.yaml", "orderstream.yaml",
+		"pop.yaml", "request.yaml", "retry.yaml", "rewind.yaml", "smoke.yaml", "soak.yaml", "steady.yaml", "transaction.yaml",
+	}
+	if diff := cmp.Diff(want, names); diff != "" {
 		t.Error(diff)
 	}
 }
