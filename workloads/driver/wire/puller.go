@@ -19,6 +19,9 @@ const (
 	pullBackoff = 100 * time.Millisecond
 )
 
+// errNotMoved is an answer that would be asked for again and again.
+var errNotMoved = errors.New("the broker says that the offset has moved to where it is")
+
 // puller reads one queue: one pull is outstanding, while the messages of the
 // one before go their way.
 type puller struct {
@@ -251,8 +254,11 @@ func (b *batch) complete(resp *protocol.Command, err error) {
 		b.read(resp)
 	}
 	if b.err == nil && b.code == protocol.RespPullOffsetMoved {
-		b.p.c.restart(b.p, b.next)
-		return
+		if b.next != b.p.header.QueueOffset {
+			b.p.c.restart(b.p, b.next)
+			return
+		}
+		b.err = errNotMoved
 	}
 	b.p.answers <- b // one pull is outstanding, so there is room
 }

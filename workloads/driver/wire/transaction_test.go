@@ -118,3 +118,45 @@ func TestTransactionCheck(t *testing.T) {
 		t.Errorf("one answer more: %+v", <-ends)
 	}
 }
+
+// TestReappear: after a failure a broker learns of the producer again, until it does.
+func TestReappear(t *testing.T) {
+	t.Parallel()
+	f := newFakeCluster(t)
+	f.addTopic("orders", 1)
+	done := make(chan outcome, 1)
+	p, err := open(t, f).NewProducer(t.Context(), driver.ProducerConfig{
+		Group: "pg", Instance: "p", Topic: "orders", Timeout: time.Second, Transaction: true,
+		Done: func(m *driver.Message, r driver.Result) { done <- outcome{m, r} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeWithin(t, p) })
+	f.mu.Lock()
+	clear(f.producer)
+	f.mu.Unlock()
+	beats := 0
+	f.override(func(r *remoting.Request) bool {
+		switch r.Code {
+		case protocol.CodeSendMessageV2:
+			r.Conn.Close()
+			return true
+		case protocol.CodeHeartBeat:
+			if beats++; beats < 3 {
+				r.Error(protocol.RespSystemError, "not yet")
+				return true
+			}
+		}
+		return false
+	})
+	p.Send(&driver.Message{Topic: "orders", Body: []byte("x"), Queue: -1, Transaction: driver.TxCommit})
+	if o := await(t, done); o.r.Outcome != driver.Broken {
+		t.Errorf("result %+v", o.r)
+	}
+	until(t, "the broker knows the producer", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.producer["pg"]
+	})
+}
