@@ -25,7 +25,9 @@ type lastOfKey struct {
 	n        int // messages so far
 }
 
-func newOrder(life int) *keyOrder { return &keyOrder{life: life, limit: maxKeys, young: map[uint64]lastOfKey{}} }
+func newOrder(life int) *keyOrder {
+	return &keyOrder{life: life, limit: maxKeys, young: map[uint64]lastOfKey{}}
+}
 
 var orderSeed = maphash.MakeSeed()
 
