@@ -238,6 +238,18 @@ func ReadLedger(path string) (*LedgerState, error) {
 	return s, nil
 }
 
+// LedgerAsOf returns the figures of the ledger in a run's folder, and the time as
+// of which they are: for a generator that was killed, that of its last save. What it
+// had not received by then is lost only if its group was well past it.
+func LedgerAsOf(dir string) (Ledger, time.Time, error) {
+	s, err := ReadLedger(dir)
+	if err != nil {
+		return Ledger{}, time.Time{}, err
+	}
+	l, _ := s.Settled()
+	return l, s.Saved, nil
+}
+
 func decodeLedger(b []byte) (*LedgerState, error) {
 	end := len(b) - crc32.Size
 	switch {

@@ -55,6 +55,9 @@ func TestLedgerFile(t *testing.T) {
 	if l.Sent != 7 || l.Acked != 5 || l.Lost != 1 || l.Foreign != 2 || rest != (LedgerRest{}) || l.Violations[1] != (Violation{Kind: KindLost, Group: "g", Sequence: 3, Broker: "b", Queue: 1, Offset: 33}) {
 		t.Errorf("ledger %+v, %+v", l, rest)
 	}
+	if asOf, at, err := LedgerAsOf(dir); err != nil || at != now || asOf.Lost != l.Lost {
+		t.Errorf("as of %v lost %d, %v", at, asOf.Lost, err)
+	}
 	if files, _ := os.ReadDir(dir); len(files) != 1 {
 		t.Errorf("%d files are there after one was saved", len(files))
 	}

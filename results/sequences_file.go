@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 )
 
 // A set is written as pieces, in order, after their number (uvarint). A piece is
@@ -44,9 +45,7 @@ func (w *setWriter) piece(p *piece) {
 	var words pageWords
 	p.words(&words)
 	base := p.from << pageShift
-	n := 0
-	eachRun(&words, base, func(_, _ int64) bool { n++; return true })
-	if n <= maxRuns {
+	if countRuns(&words) <= maxRuns {
 		eachRun(&words, base, w.run)
 		return
 	}
@@ -56,6 +55,17 @@ func (w *setWriter) piece(p *piece) {
 		w.out = binary.LittleEndian.AppendUint64(w.out, word)
 	}
 	w.end = base + pageSize
+}
+
+// countRuns counts the stretches of ones by where they begin. A set is locked
+// while it is written, so this has to be quick.
+func countRuns(words *pageWords) (n int) {
+	before := uint64(0)
+	for _, w := range words {
+		n += bits.OnesCount64(w &^ (w<<1 | before))
+		before = w >> 63
+	}
+	return n
 }
 
 func (w *setWriter) run(from, to int64) bool {

@@ -125,8 +125,10 @@ func TestDeliveriesAgain(t *testing.T) {
 			s.retry(7, 0, deliveryRetried)
 			s.fail(7)
 			_, r := s.at(7)
-			if !s.l.dead(0, r) || !s.l.dead(0, r) {
-				s.t.Error("a dead letter is not ours")
+			for range 2 { // other generators read it as well
+				if !s.l.dead(0, r) {
+					s.t.Error("a dead letter is not ours")
+				}
 			}
 		}, figures{Received: 100, Retried: 1, Dead: 1}},
 		{"dead without ever having come", func(s *scene) {
