@@ -293,7 +293,7 @@ func TestMisses(t *testing.T) {
 		feature string
 		want    string // part of the sentence; empty: offered
 	}{
-		{Go, "pop consumers", "POP"}, {Go, "request-reply", "replies"}, {Go, "faults", ""}, {Go, "timer messages", ""},
+		{Go, "pop consumers", "POP"}, {Go, "request-reply", ""}, {Go, "faults", ""}, {Go, "timer messages", ""},
 		{Java, "pop consumers", ""}, {Java, "faults", ""}, {Java, "request-reply", ""},
 		{External, "faults", "not started by this program"}, {External, "pop consumers", ""},
 	} {

@@ -4,7 +4,6 @@ package profiles
 var missing = map[Kind]map[string]string{
 	Go: {
 		"pop consumers": "the Go broker does not hand out messages by POP yet: use push consumers, or the profile java-single",
-		"request-reply": "the Go broker does not pass replies on yet: use the profile java-single",
 	},
 	External: {
 		"faults": "the nodes of an external target were not started by this program, which cannot restart, kill or freeze them: use a profile whose nodes it starts",

@@ -102,7 +102,6 @@ func (w *wireTarget) transactions() {
 
 // requests: a request ends when its reply is there.
 func (w *wireTarget) requests() {
-	w.onlyJava("does not pass replies on")
 	topic, group := w.setUp(2, driver.GroupConfig{})
 	box := &wireInbox{}
 	w.consumer(topic, group, box, func(c *driver.ConsumerConfig) {

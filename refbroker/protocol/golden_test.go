@@ -160,6 +160,8 @@ func TestGoldenHeaders(t *testing.T) {
 			h = new(PullMessageHeader)
 		case g.Request == CodeRegisterBroker && g.Kind == "response":
 			h = new(RegisterBrokerResult)
+		case g.Request == CodePushReplyMessageToClient && g.Kind == "request":
+			h = new(ReplyMessageHeader)
 		default:
 			continue
 		}
@@ -175,7 +177,7 @@ func TestGoldenHeaders(t *testing.T) {
 			t.Errorf("%s: %s", g.name(), diff)
 		}
 	}
-	if len(seen) != 5 {
+	if len(seen) != 6 {
 		t.Errorf("headers seen: %v", seen)
 	}
 }

@@ -23,6 +23,14 @@ var fullPull = PullMessageHeader{
 	MaxMsgBytes: 100, RequestSource: 2, ProxyForwardClientID: "p", BrokerName: "b",
 }
 
+var pushedReply = ReplyMessageHeader{
+	SendMessageHeader: SendMessageHeader{
+		ProducerGroup: "pg", Topic: "C_REPLY_TOPIC", DefaultTopic: "TBW102", DefaultTopicQueueNums: 4, QueueID: 2,
+		SysFlag: 1, BornTimestamp: 1700000000123, Flag: -5, Properties: "KEYS\x01k\x02", ReconsumeTimes: 3, UnitMode: true,
+	},
+	BornHost: "127.0.0.1:40000", StoreHost: "[::1]:10911", StoreTimestamp: 1700000000456,
+}
+
 // throughWire encodes a header and returns the fields of the decoded command.
 func throughWire(t *testing.T, h Header, encoding Encoding) Fields {
 	t.Helper()
@@ -58,6 +66,7 @@ func TestTypedHeadersRoundTrip(t *testing.T) {
 		{"pull", &pull, &pull, &PullMessageHeader{}},
 		{"pull response", &PullMessageResponse{SuggestWhichBrokerID: 1, NextBeginOffset: 2, MinOffset: 3, MaxOffset: 4, OffsetDelta: 5, TopicSysFlag: 6, GroupSysFlag: 7, ForbiddenType: 8},
 			&PullMessageResponse{SuggestWhichBrokerID: 1, NextBeginOffset: 2, MinOffset: 3, MaxOffset: 4, OffsetDelta: 5, TopicSysFlag: 6, GroupSysFlag: 7, ForbiddenType: 8}, &PullMessageResponse{}},
+		{"pushed reply", &pushedReply, &pushedReply, &ReplyMessageHeader{BornHost: "left over"}},
 		{"registration", &RegisterBrokerResult{"ha", "master"}, &RegisterBrokerResult{"ha", "master"}, &RegisterBrokerResult{}},
 	}
 	for _, tt := range tests {
@@ -102,6 +111,7 @@ func TestHeadersNameTheBadField(t *testing.T) {
 	send := func(fields Fields) (any, error) { var h SendMessageHeader; err := h.Decode(fields); return h, err }
 	pull := func(fields Fields) (any, error) { var h PullMessageHeader; err := h.Decode(fields); return h, err }
 	response := func(fields Fields) (any, error) { var h PullMessageResponse; err := h.Decode(fields); return h, err }
+	reply := func(fields Fields) (any, error) { var h ReplyMessageHeader; err := h.Decode(fields); return h, err }
 	sent := throughWire(t, &fullSend, Binary)
 	tests := []struct {
 		name   string
@@ -109,6 +119,9 @@ func TestHeadersNameTheBadField(t *testing.T) {
 		fields Fields
 		want   string
 	}{
+		{"reply without all", reply, throughWire(t, fullSend.V1(), JSON), "bornHost is missing"},
+		{"reply with letters", reply, sent, "producerGroup is missing"},
+		{"reply at no time", reply, append(throughWire(t, &pushedReply, JSON), Field{"storeTimestamp", "now"}), `storeTimestamp "now"`},
 		{"nothing", send, nil, "producerGroup is missing"},
 		{"no flag", send, sent[:7], "flag is missing"},
 		{"not a number", send, append(sent[:len(sent):len(sent)], Field{"e", "two"}), `e "two"`},

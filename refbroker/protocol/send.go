@@ -130,6 +130,18 @@ type sendHeaderV1 SendMessageHeader
 func (h *sendHeaderV1) AppendTo(e *FieldEncoder) { (*SendMessageHeader)(h).appendTo(e, &sendKeysV1) }
 
 func (h *SendMessageHeader) appendTo(e *FieldEncoder, keys *sendKeys) {
+	h.appendCommon(e, keys)
+	if h.HasMaxReconsumeTimes {
+		e.Int(keys[sendMaxReconsume], int64(h.MaxReconsumeTimes))
+	}
+	e.Bool(keys[sendBatch], h.Batch)
+	if h.BrokerName != "" {
+		e.String(keys[sendBroker], h.BrokerName)
+	}
+}
+
+// appendCommon writes what a reply that is pushed to a client has too.
+func (h *SendMessageHeader) appendCommon(e *FieldEncoder, keys *sendKeys) {
 	e.String(keys[sendGroup], h.ProducerGroup)
 	e.String(keys[sendTopic], h.Topic)
 	e.String(keys[sendDefaultTopic], h.DefaultTopic)
@@ -143,13 +155,6 @@ func (h *SendMessageHeader) appendTo(e *FieldEncoder, keys *sendKeys) {
 	}
 	e.Int(keys[sendReconsume], int64(h.ReconsumeTimes))
 	e.Bool(keys[sendUnitMode], h.UnitMode)
-	if h.HasMaxReconsumeTimes {
-		e.Int(keys[sendMaxReconsume], int64(h.MaxReconsumeTimes))
-	}
-	e.Bool(keys[sendBatch], h.Batch)
-	if h.BrokerName != "" {
-		e.String(keys[sendBroker], h.BrokerName)
-	}
 }
 
 // SendMessageResponse is the header of the response to a send request.

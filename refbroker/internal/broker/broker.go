@@ -5,6 +5,7 @@
 //
 //	broker.go             making, starting, stopping; which code goes where
 //	send.go, sendprops.go SEND_MESSAGE and its kin
+//	reply.go              SEND_REPLY_MESSAGE
 //	retry.go              CONSUMER_SEND_MSG_BACK
 //	pull.go, longpoll.go  PULL_MESSAGE, and pulls that wait
 //	client.go             who is connected; heartbeat.go: requests about that
@@ -105,7 +106,7 @@ type Broker struct {
 
 // pools are where requests wait that are not dealt with at once.
 type pools struct {
-	pull, litePull, query, heartbeat, clients, consumers, admin, balance, transactions *remoting.Pool
+	pull, litePull, query, heartbeat, clients, consumers, admin, balance, transactions, replies *remoting.Pool
 }
 
 func newPools(c *Config) pools {
@@ -126,6 +127,7 @@ func newPools(c *Config) pools {
 		transactions: remoting.NewPool("endTransaction", c.EndTransactionThreads, c.EndTransactionQueueCapacity).
 			MaxWait(ms(c.WaitTimeMillsInTransaction)),
 		balance: remoting.NewPool("loadBalance", c.LoadBalanceThreads, c.LoadBalanceQueueCapacity),
+		replies: remoting.NewPool("reply", c.ReplyThreads, c.ReplyQueueCapacity),
 	}
 }
 
@@ -423,6 +425,7 @@ func (b *Broker) route(s *remoting.Server) {
 		p.clients:      {protocol.CodeUnregisterClient: b.unregisterClient, protocol.CodeCheckClientConfig: b.checkClientConfig},
 		p.balance:      {protocol.CodeQueryAssignment: b.queryAssignment, protocol.CodeSetMessageRequestMode: b.setRequestMode},
 		p.transactions: {protocol.CodeEndTransaction: b.endTransaction},
+		p.replies:      {protocol.CodeSendReplyMessage: b.sendReply, protocol.CodeSendReplyMessageV2: b.sendReply},
 		p.admin:        b.adminHandlers(),
 	} {
 		for code, h := range handlers {

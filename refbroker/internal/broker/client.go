@@ -53,6 +53,7 @@ type clients struct {
 	mu        sync.RWMutex
 	consumers map[string]*consumerGroup
 	producers map[string]map[*remoting.Conn]*client
+	replies   map[string]*remoting.Conn   // by client id of producers: where replies to it go
 	watched   map[*remoting.Conn]struct{} // those whose end is told to gone
 	inline    map[offsetKey]*subscription // given in pull requests, not in heartbeats
 
@@ -62,8 +63,8 @@ type clients struct {
 func newClients(now func() time.Time, notify func(string, []*remoting.Conn)) *clients {
 	return &clients{
 		now: now, notify: notify, consumers: map[string]*consumerGroup{},
-		producers: map[string]map[*remoting.Conn]*client{},
-		watched:   map[*remoting.Conn]struct{}{}, inline: map[offsetKey]*subscription{},
+		producers: map[string]map[*remoting.Conn]*client{}, replies: map[string]*remoting.Conn{},
+		watched: map[*remoting.Conn]struct{}{}, inline: map[offsetKey]*subscription{},
 	}
 }
 
@@ -148,14 +149,52 @@ func (t *clients) registerProducer(group string, c client) {
 	members := t.producers[group]
 	if members == nil {
 		members = map[*remoting.Conn]*client{}
-		t.producers[group] = members
 	}
-	members[c.conn] = &c
+	if old := members[c.conn]; old != nil && old.id != c.id {
+		t.leaveProducers(group, c.conn)
+	}
+	t.producers[group], members[c.conn] = members, &c
+	t.replies[c.id] = c.conn
 	watch := t.watch(c.conn)
 	t.mu.Unlock()
 	if watch {
 		c.conn.OnClose(func() { t.gone(c.conn) })
 	}
+}
+
+// replyTo returns the connection that replies to a client go to, nil if it has
+// no producer: that of its last heartbeat.
+func (t *clients) replyTo(id string) *remoting.Conn {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.replies[id]
+}
+
+// leaveProducers takes a connection out of a producer group, mu held. Who is in
+// no group any more gets no replies.
+func (t *clients) leaveProducers(group string, conn *remoting.Conn) {
+	members := t.producers[group]
+	c := members[conn]
+	if c == nil {
+		return
+	}
+	delete(members, conn)
+	if len(members) == 0 {
+		delete(t.producers, group)
+	}
+	if t.replies[c.id] == conn && !t.produces(conn, c.id) {
+		delete(t.replies, c.id)
+	}
+}
+
+// produces reports whether a connection is in any producer group under an id, mu held.
+func (t *clients) produces(conn *remoting.Conn, id string) bool {
+	for _, members := range t.producers {
+		if c := members[conn]; c != nil && c.id == id {
+			return true
+		}
+	}
+	return false
 }
 
 // unregister takes a connection out of a consumer group.
@@ -192,10 +231,7 @@ func (t *clients) leave(g *consumerGroup, conn *remoting.Conn) (left []*remoting
 func (t *clients) unregisterProducer(group string, conn *remoting.Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.producers[group], conn)
-	if len(t.producers[group]) == 0 {
-		delete(t.producers, group)
-	}
+	t.leaveProducers(group, conn)
 }
 
 // gone takes a connection that has ended out of every group.
@@ -217,11 +253,8 @@ func (t *clients) gone(conn *remoting.Conn) {
 			changes = append(changes, change{g.name, left})
 		}
 	}
-	for group, members := range t.producers {
-		delete(members, conn)
-		if len(members) == 0 {
-			delete(t.producers, group)
-		}
+	for group := range t.producers {
+		t.leaveProducers(group, conn)
 	}
 	t.mu.Unlock()
 	t.over(over...)

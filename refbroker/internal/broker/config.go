@@ -125,6 +125,8 @@ type Config struct {
 	ClientQueueCapacity      int `conf:"clientManagerThreadPoolQueueCapacity"`
 	ConsumerQueueCapacity    int `conf:"consumerManagerThreadPoolQueueCapacity"`
 	AdminQueueCapacity       int `conf:"adminBrokerThreadPoolQueueCapacity"`
+	ReplyThreads             int `conf:"processReplyMessageThreadPoolNums"`
+	ReplyQueueCapacity       int `conf:"replyThreadPoolQueueCapacity"`
 	LoadBalanceThreads       int `conf:"loadBalanceProcessorThreadPoolNums"`
 	LoadBalanceQueueCapacity int `conf:"loadBalanceThreadPoolQueueCapacity"`
 
@@ -165,6 +167,7 @@ func DefaultConfig() Config {
 		LitePullQueueCapacity: 100_000, QueryQueueCapacity: 20_000, HeartbeatQueueCapacity: 50_000,
 		ClientQueueCapacity: 1_000_000, ConsumerQueueCapacity: 1_000_000, AdminQueueCapacity: 10_000,
 		LoadBalanceThreads: 32, LoadBalanceQueueCapacity: 100_000,
+		ReplyThreads: 16 + 2*cpus, ReplyQueueCapacity: 10_000,
 	}
 	c.StorePathRootDir = filepath.Join(conf.Home(), "store")
 	return c

@@ -69,7 +69,7 @@ func (b *Broker) divertTimer(c *timerCall, m *protocol.Message, properties []byt
 	if m.Topic == topicTimer || !c.timed() {
 		return properties, 0, store.PutOK
 	}
-	if b.timer == nil {
+	if b.timer == nil || !b.config().TimerWheelEnable {
 		return properties, 0, store.WheelTimerNotEnable
 	}
 	if b.timer.Broken() != nil {
@@ -97,7 +97,7 @@ func (b *Broker) divertTimer(c *timerCall, m *protocol.Message, properties []byt
 // timerInfo is the timer's part of the runtime info.
 func (b *Broker) timerInfo() map[string]string {
 	var s timer.State
-	if b.timer != nil {
+	if b.timer != nil && b.config().TimerWheelEnable {
 		s = b.timer.State()
 	}
 	return map[string]string{

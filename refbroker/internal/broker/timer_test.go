@@ -95,6 +95,12 @@ func TestTimerRefusals(t *testing.T) {
 			t.Errorf("%s: %d %q, want %d %q", tc.name, resp.Code, resp.Remark, tc.code, tc.remark)
 		}
 	}
+	p.ok(protocol.CodeUpdateBrokerConfig, nil, []byte("timerWheelEnable=false\n"))
+	resp := p.trySend(sendHeader("T", 0, props(protocol.PropTimerDelaySec, "1")), "b")
+	if resp.Code != 1 || resp.Remark != "accurate timer message is not enabled, timerWheelEnable is false" {
+		t.Errorf("turned off while it runs: %d %q", resp.Code, resp.Remark)
+	}
+	p.ok(protocol.CodeUpdateBrokerConfig, nil, []byte("timerWheelEnable=true\n"))
 	at := strconv.FormatInt((time.Now().UnixMilli()+50_000)/100*100, 10)
 	for n := int64(1); n <= 5; n++ { // the fourth and the fifth may be refused, by chance
 		p.trySend(sendHeader("T", 0, props(protocol.PropTimerDeliverMs, at)), "b")
@@ -104,7 +110,7 @@ func TestTimerRefusals(t *testing.T) {
 		p.trySend(sendHeader("T", 0, props(protocol.PropTimerDeliverMs, at)), "b")
 		eventually(t, "enqueue", func() bool { return p.b.timer.State().QueueBehind == 0 })
 	}
-	resp := p.trySend(sendHeader("T", 0, props(protocol.PropTimerDeliverMs, at)), "b")
+	resp = p.trySend(sendHeader("T", 0, props(protocol.PropTimerDeliverMs, at)), "b")
 	const congested = "timer message is under flow control, max num limit is 4 or the current value is greater than 2 and less than 4, trigger random flow control"
 	if resp.Code != 1 || resp.Remark != congested {
 		t.Errorf("full slot: %d %q", resp.Code, resp.Remark)
