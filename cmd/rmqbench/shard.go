@@ -69,6 +69,11 @@ func (f *shardFlags) part(getenv func(string) string, now time.Time, plan *workl
 	if profile.Kind != profiles.External {
 		return p, fmt.Errorf("shards load one cluster together, and profile %s starts its own: use --profile external", profile.Name)
 	}
+	for _, n := range plan.Needs() {
+		if n.Feature == workloads.Rewinds {
+			return p, fmt.Errorf("%s rewinds a group, which each of the %d shards would do again: leave the rewind out, or use one generator", n.Who, p.Of)
+		}
+	}
 	if p.RunID == "" {
 		p.RunID = commonID(plan.SHA256, p.Start, p.Of)
 	}

@@ -57,8 +57,8 @@ func (e *engine) happen(ctx context.Context, at time.Duration, ev *workloads.Eve
 	}
 	for name, n := range ev.Members {
 		g := e.groupOf(name)
-		if at == 0 && n == g.c.Members || g.size() == e.share(n) {
-			continue // it is so already
+		if at == 0 {
+			continue // it is so from the start
 		}
 		e.record(at, results.Event{What: "members", Group: name}, func() (string, error) {
 			have := g.size()
@@ -133,7 +133,7 @@ func (e *engine) fault(ctx context.Context, at time.Duration, f *workloads.Fault
 
 func (e *engine) unsettle() {
 	for _, g := range e.groups {
-		e.ledger.unsettled(g.index, e.clock.Now())
+		g.unsettle()
 	}
 }
 

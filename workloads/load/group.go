@@ -59,9 +59,7 @@ func (g *group) set(ctx context.Context, n int) error {
 	g.change.Lock()
 	defer g.change.Unlock()
 	want := g.e.share(n)
-	if have := g.size(); have != want {
-		g.e.ledger.unsettled(g.index, g.e.clock.Now())
-	}
+	g.unsettle()
 	for g.size() > want {
 		g.mu.Lock()
 		m := g.members[len(g.members)-1]
@@ -151,12 +149,24 @@ func awaitReady(ctx context.Context, members []*member) error {
 	return nil
 }
 
+// unsettle tells the ledger that members of the group come or go: in every
+// generator, whoever's members they are.
+func (g *group) unsettle() { g.e.ledger.unsettled(g.index, g.e.clock.Now()) }
+
 // churn has one member leave each Period and another come after For, until the
-// load is over.
+// load is over. Several generators take turns.
 func (g *group) churn(ctx context.Context) {
 	every := g.c.Churn
-	for at := g.e.measuredFrom() + every.Period; at < g.e.loadEnd() && g.e.wait(at); at += every.Period {
-		g.e.record(at, results.Event{What: "churn", Group: g.c.Name}, func() (string, error) { return g.replace(ctx, every.For) })
+	for k, at := 0, g.e.measuredFrom()+every.Period; at < g.e.loadEnd() && g.e.wait(at); k, at = k+1, at+every.Period {
+		if k%g.e.shards() == g.e.cfg.Shard.Index {
+			g.e.record(at, results.Event{What: "churn", Group: g.c.Name}, func() (string, error) { return g.replace(ctx, every.For) })
+			continue
+		}
+		g.unsettle()
+		g.e.diary.doing.Go(func() {
+			g.e.wait(at + every.For)
+			g.unsettle()
+		})
 	}
 }
 
@@ -173,14 +183,14 @@ func (g *group) replace(ctx context.Context, d time.Duration) (string, error) {
 	if m == nil {
 		return "there was no member to leave", nil
 	}
-	g.e.ledger.unsettled(g.index, g.e.clock.Now())
+	g.unsettle()
 	if err := g.leave(m); err != nil {
 		return "", err
 	}
 	if !g.e.wait(g.e.elapsed() + d) {
 		return fmt.Sprintf("%s left; the run ended before another came", m.name), nil
 	}
-	g.e.ledger.unsettled(g.index, g.e.clock.Now())
+	g.unsettle()
 	n, err := g.join(ctx)
 	if err == nil {
 		err = awaitReady(ctx, []*member{n})
