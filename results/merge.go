@@ -215,11 +215,31 @@ func (m *merger) verdict() Verdict {
 		if worse[r.Run.Verdict.Status] > worse[v.Status] {
 			v.Status = r.Run.Verdict.Status
 		}
+	}
+	v.Reasons = append(v.Reasons, m.reasons()...)
+	return v
+}
+
+// reasons returns those of all shards, each once with the shards that have it.
+func (m *merger) reasons() []string {
+	var order []string
+	by := map[string][]string{}
+	for _, r := range m.recs {
 		for _, reason := range append(slices.Clone(r.Run.Verdict.Reasons), r.Problems...) {
-			v.Reasons = append(v.Reasons, fmt.Sprintf("shard %d: %s", r.Run.Shard.Index, reason))
+			if by[reason] == nil {
+				order = append(order, reason)
+			}
+			by[reason] = append(by[reason], strconv.Itoa(r.Run.Shard.Index))
 		}
 	}
-	return v
+	for i, reason := range order {
+		who := "shard "
+		if len(by[reason]) > 1 {
+			who = "shards "
+		}
+		order[i] = who + strings.Join(by[reason], ", ") + ": " + reason
+	}
+	return order
 }
 
 func isAre(n int) string {

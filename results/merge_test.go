@@ -88,7 +88,14 @@ func totalOf(h *hdrhistogram.Histogram) int64 {
 // however they are spread.
 func TestMergeEqualsOne(t *testing.T) {
 	t.Parallel()
+	trials, most := 0, 100
+	if testing.Short() {
+		most = 20 // each writes and reads whole runs
+	}
 	rapid.Check(t, func(rt *rapid.T) {
+		if trials++; trials > most {
+			return
+		}
 		n, seconds := rapid.IntRange(1, 4).Draw(rt, "shards"), rapid.IntRange(1, 4).Draw(rt, "seconds")
 		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1))
 		one := map[string]*hdrhistogram.Histogram{LogSend: NewHistogram(), LogReceive: NewHistogram(), LogLateness: NewHistogram()}
@@ -238,9 +245,10 @@ func TestMergeUsesTheTargetsClock(t *testing.T) {
 
 func TestMergeOfKilledAndMissingShards(t *testing.T) {
 	t.Parallel()
-	a := shardOf(t, 0, 3, 3, 0, few(100), nil)
+	a := shardOf(t, 0, 3, 3, 0, few(100), func(r *Run) { r.Verdict.Reasons = []string{"both", "one"} })
 	c := shardOf(t, 2, 3, 3, 0, few(100), func(r *Run) { // as it stood while it ran
 		r.Finished, r.Phases, r.Ledger = time.Time{}, nil, Ledger{}
+		r.Verdict.Reasons = []string{unfinished, "both"}
 	})
 	m, err := Merge([]*Record{a, c}, filepath.Join(t.TempDir(), "m"), AddLedgers)
 	if err != nil {
@@ -249,6 +257,9 @@ func TestMergeOfKilledAndMissingShards(t *testing.T) {
 	all := strings.Join(m.Run.Verdict.Reasons, "\n")
 	if m.Run.Verdict.Status != Incomplete || !strings.Contains(all, "1 shard is missing of 3 (1)") || !strings.Contains(all, "shard 2: The run did not reach its end") {
 		t.Errorf("%+v", m.Run.Verdict)
+	}
+	if !strings.Contains(all, "shards 0, 2: both\nshard 0: one\n") {
+		t.Errorf("reasons: %s", all)
 	}
 	if n := m.Run.Phases[0].Operations[0].Count; n != 60 {
 		t.Errorf("%d sends", n)
