@@ -167,6 +167,7 @@ type ConsumerConfig struct {
 	Tags         string // subscription expression
 	SQL          string // SQL92 expression instead of Tags, or ""
 	Mode         Mode
+	Together     int  // members that the group begins with: a client may wait for them before it takes queues
 	Broadcast    bool // this member gets every message; offsets are its own
 	FromLast     bool // a fresh group begins behind what is there
 	Threads      int  // messages processed at once

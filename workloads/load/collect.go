@@ -3,10 +3,12 @@ package load
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"rmqbench/results"
+	"rmqbench/workloads"
 	"rmqbench/workloads/driver"
 )
 
@@ -38,7 +40,7 @@ type collector struct {
 func newCollector(e *engine) *collector {
 	c := &collector{e: e, quit: make(chan struct{}), jumps: newClockJumps(), windows: e.newWindows()}
 	for g := range e.plan.Producers {
-		c.demand = append(c.demand, &demand{schedule: e.schedule(g)})
+		c.demand = append(c.demand, newDemand(e, g))
 	}
 	c.lag = newLagPoller(e)
 	return c
@@ -144,6 +146,10 @@ func (c *collector) point(t *tally, end time.Duration) results.Point {
 		}
 	}
 	p.Steal = c.e.usage.machine.steal()
+	if len(c.e.plan.Consumers) > 0 && !c.e.sharded() {
+		_, st := c.e.ledger.counts()
+		p.Backlog = st.outstanding
+	}
 	return p
 }
 
@@ -220,16 +226,42 @@ func (c *collector) snapshot(p results.Point, t *tally) Snapshot {
 	return s
 }
 
-// demand counts the planned arrivals of a schedule, interval by interval.
+// demand counts the planned messages of a producer group, interval by interval:
+// those of its schedule or, where only the sending shows which there are (a
+// closed loop, keys that several generators share), those that came due.
 type demand struct {
+	due      func() int64 // nil: the schedule tells
+	told     int64        // of due
 	schedule *Schedule
 	next     Arrival
 	have     bool
 	over     bool
 }
 
+func newDemand(e *engine, g int) *demand {
+	d := &demand{schedule: e.schedule(g)}
+	name := e.plan.Producers[g].Name
+	closedLoop := slices.ContainsFunc(e.phases, func(p span) bool {
+		return slices.ContainsFunc(p.Arrivals, func(a workloads.Arrivals) bool { return a.Producer == name && a.Process == workloads.Closed })
+	})
+	if closedLoop || e.sharded() && e.plan.Producers[g].Ordered {
+		d.due = func() (n int64) {
+			for i := range e.planned {
+				n += e.planned[i].byGroup[g].Load()
+			}
+			return n
+		}
+	}
+	return d
+}
+
 // until returns how many messages are planned before end and were not counted yet.
 func (d *demand) until(end time.Duration) (n int64) {
+	if d.due != nil {
+		now := d.due()
+		n, d.told = now-d.told, now
+		return n
+	}
 	for {
 		if !d.have {
 			var ok bool

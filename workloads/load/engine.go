@@ -22,8 +22,8 @@ const (
 	startLead     = 50 * time.Millisecond // pacers are in place before the first arrival
 	settleMembers = 300 * time.Millisecond
 	readyTimeout  = 30 * time.Second
-	lockTimeout   = 2 * time.Minute // for orderly consumers: who lost a queue may keep its lock for a minute
-	maxSleepers   = 32              // pacers that have a P of their own
+	lockTimeout   = 2 * time.Minute        // for orderly consumers: who lost a queue may keep its lock for a minute
+	maxSleepers   = 32                     // pacers that have a P of their own
 	closeTimeout  = 3 * time.Second        // for consumers, and for producers beyond their own timeout
 	implicitDrain = 10 * time.Second       // for plans with consumers and without a drain phase
 	leaveAfter    = 100 * time.Millisecond // then a closing consumer's work is cut short

@@ -24,6 +24,8 @@ type group struct {
 	paused atomic.Int64 // no message is taken before this time, ns since 1970
 	replay atomic.Int64 // when the first message came that a rewind had called for, ns since 1970; 0: none yet
 
+	together int // members that begin together
+
 	change  sync.Mutex // one change of the members at a time
 	mu      sync.Mutex
 	members []*member
@@ -51,6 +53,21 @@ func (g *group) size() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.members)
+}
+
+// start starts the first members, all at once: an orderly one that is there
+// before the others locks all queues, and may keep them for a minute.
+func (g *group) start(ctx context.Context) error {
+	g.together = g.atFirst()
+	defer func() { g.together = 0 }()
+	n := g.e.share(g.together)
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { _, errs[i] = g.join(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // set starts or closes members until n are at work in all generators together,
@@ -102,7 +119,7 @@ func (g *group) config(m *member) driver.ConsumerConfig {
 	c := g.c
 	cfg := driver.ConsumerConfig{
 		Group: g.e.names.of(c.Name), Instance: m.name, Topic: g.e.names.of(c.Topic), Tags: c.Tags, SQL: c.SQL,
-		Mode: modes[c.Mode], Broadcast: c.Broadcast, FromLast: c.FromLast, Threads: max(1, c.Threads),
+		Mode: modes[c.Mode], Together: g.together, Broadcast: c.Broadcast, FromLast: c.FromLast, Threads: max(1, c.Threads),
 		PullBatch: c.PullBatch, MaxReconsume: c.MaxReconsume, Invisible: c.Invisible, Handle: m.handle,
 	}
 	if c.Reply.Kind != "" {

@@ -194,10 +194,8 @@ func (e *engine) removed(what, name string, err error) {
 
 func (e *engine) startConsumers(ctx context.Context) error {
 	for _, g := range e.groups {
-		for range e.share(g.atFirst()) {
-			if _, err := g.join(ctx); err != nil {
-				return err
-			}
+		if err := g.start(ctx); err != nil {
+			return err
 		}
 	}
 	for _, g := range e.groups {

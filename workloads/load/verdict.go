@@ -113,7 +113,7 @@ func (e *engine) notes() []string {
 			out = append(out, reason)
 		}
 	}
-	if e.left > 0 {
+	if e.left > 0 && !e.sharded() { // several generators know only together
 		out = append(out, fmt.Sprintf("%d acknowledged messages had not been consumed when the run ended: they are not counted as lost; give the drain phase more time to know", e.left))
 	}
 	for g, d := range e.demandByGroup() {

@@ -17,6 +17,8 @@ import (
 )
 
 const (
+	assembly = 10 * time.Second // that an orderly member waits for those that its group begins with
+
 	pullBatch    = 32
 	consumeBatch = 1
 	maxReconsume = 16
@@ -45,6 +47,7 @@ type consumer struct {
 	mu    sync.Mutex
 	begun map[primitive.MessageQueue]int64 // the highest offset that a handler was given
 
+	began    time.Time
 	expected atomic.Pointer[[]primitive.MessageQueue] // what the last allocation gave
 }
 
@@ -111,7 +114,7 @@ func (d *Driver) newConsumer(ctx context.Context, cfg driver.ConsumerConfig) (*c
 
 func newConsumer(cfg driver.ConsumerConfig) *consumer {
 	return &consumer{
-		cfg: cfg, ready: make(chan struct{}), down: make(chan struct{}),
+		cfg: cfg, began: time.Now(), ready: make(chan struct{}), down: make(chan struct{}),
 		slots: make(chan struct{}, max(1, cfg.Threads)), begun: map[primitive.MessageQueue]int64{},
 	}
 }
@@ -171,7 +174,14 @@ func (c *consumer) selector() client.MessageSelector {
 
 // allocate is the client's own allocation. That it is asked about the topic by
 // a group that knows this member is the only sign of none being left for it.
+//
+// An orderly member takes no queue before the members that the group begins with
+// are there: it would lock all queues, and this client keeps the locks of those
+// that it gives away, until the broker forgets them after a minute.
 func (c *consumer) allocate(group, me string, queues []*primitive.MessageQueue, members []string) []*primitive.MessageQueue {
+	if c.cfg.Mode == driver.Orderly && len(members) < c.cfg.Together && time.Since(c.began) < assembly {
+		return nil
+	}
 	mine := client.AllocateByAveragely(group, me, queues, members)
 	if len(queues) > 0 && queues[0].Topic == c.cfg.Topic && slices.Contains(members, me) {
 		expected := make([]primitive.MessageQueue, len(mine))
