@@ -17,13 +17,15 @@ const (
 	keepBuffer  = 256 << 10 // output buffers larger than it are not kept
 	directBelow = 32 << 10  // most bytes written by the caller itself
 	directCalls = 2         // most calls in flight for that
+	gatherMost  = 64 << 10  // bytes that are gathered before they are written all the same
 )
 
 // output is what waits to be written on a connection, guarded by its mutex.
 //
 // Whoever sets writing owns the socket's write side until it clears it, and
 // clears it only once nothing waits. held says that the reader is busy with a
-// batch of frames and will flush when it is through.
+// batch of frames and will flush when it is through; gather, that somebody has
+// several calls to make and will flush after them.
 type output struct {
 	buf     []byte // encoded commands
 	parts   []part // bodies that go between them
@@ -31,6 +33,7 @@ type output struct {
 	spares  []part
 	head    []byte // rest of a write that was cut short; goes first
 	held    bool
+	gather  bool
 	writing bool
 	waiting bool // the reader waits for space
 	writer  bool // the writer goroutine runs
@@ -141,7 +144,7 @@ func (c *Conn) send(out *protocol.Command, segs [][]byte, release func()) {
 func (c *Conn) flushSoon(reader bool) {
 	o := &c.output
 	switch {
-	case o.held || o.writing || c.nc == nil || o.empty():
+	case o.held || o.writing || c.nc == nil || o.empty() || o.gather && len(o.buf) < gatherMost:
 		c.mu.Unlock()
 	case c.raw == nil || len(o.parts) > 0 || len(o.head) > 0,
 		!reader && (c.calls.inFlight > directCalls || len(o.buf) > directBelow):
@@ -150,6 +153,21 @@ func (c *Conn) flushSoon(reader bool) {
 	default:
 		c.writeDirect()
 	}
+}
+
+// Gather has calls wait for Release, so that several of them leave in one write.
+// Those of others wait too: Release has to follow soon.
+func (c *Conn) Gather() {
+	c.mu.Lock()
+	c.output.gather = true
+	c.mu.Unlock()
+}
+
+// Release writes what was gathered.
+func (c *Conn) Release() {
+	c.mu.Lock()
+	c.output.gather = false
+	c.flushSoon(len(c.output.buf) < gatherMost)
 }
 
 // writeDirect writes what the socket takes at once, and leaves the rest to the

@@ -131,6 +131,14 @@ type Producer interface {
 	Close(ctx context.Context) error
 }
 
+// Gatherer is a Producer that can let several sends leave together.
+type Gatherer interface {
+	// Gather has sends wait for Release, which has to follow soon. Both are called
+	// by the goroutine that sends.
+	Gather()
+	Release()
+}
+
 // Received is one message as a consumer got it. Body is valid during the call only.
 type Received struct {
 	Topic       string

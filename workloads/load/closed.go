@@ -46,8 +46,7 @@ func (u *user) run() {
 	if !e.wait(e.phases[u.phase].From) {
 		return
 	}
-	for e.elapsed() < e.phases[u.phase].To && !closed(e.done) {
-		u.send()
+	for e.elapsed() < e.phases[u.phase].To && u.calls() {
 		select {
 		case <-u.answered:
 		case <-e.abandoned: // the producer is closed and has reported all it will
@@ -57,6 +56,18 @@ func (u *user) run() {
 			u.sleep(time.Duration(u.think.Next() * float64(time.Microsecond)))
 		}
 	}
+}
+
+// calls sends the user's next message. It reports false when the run has been
+// stopped: then producers may be closing.
+func (u *user) calls() bool {
+	u.p.e.calling.RLock()
+	defer u.p.e.calling.RUnlock()
+	if closed(u.p.e.done) {
+		return false
+	}
+	u.send()
+	return true
 }
 
 func (u *user) sleep(d time.Duration) {

@@ -67,6 +67,9 @@ type engine struct {
 	over  chan struct{} // closed when all clients are closed
 	stop  sync.Once
 
+	users   sync.WaitGroup // of closed loops
+	calling sync.RWMutex   // held by users while they call a producer
+
 	// abandoned is closed when the producers are: an answer that has not come
 	// will not come any more.
 	abandoned chan struct{}
@@ -279,7 +282,7 @@ func (e *engine) run(ctx context.Context) (*results.Run, error) {
 	e.closeClients()
 	close(e.over)
 	acting.Wait()
-	sending.Wait()
+	e.users.Wait()
 	e.lookBehind()
 	e.collector.end()
 	collecting.Wait()
@@ -382,6 +385,7 @@ func (e *engine) watch(ctx context.Context, pacers *sync.WaitGroup) {
 			e.drain = over
 		}
 		e.halt()
+		<-sent
 		return
 	}
 }
@@ -468,6 +472,8 @@ func (e *engine) longestTimeout() time.Duration {
 func (e *engine) closeClients() {
 	ctx, cancel := context.WithTimeout(context.Background(), e.closeGrace())
 	defer cancel()
+	e.calling.Lock() // users that are calling have called, and the others see that it is over
+	e.calling.Unlock()
 	var wg sync.WaitGroup
 	for _, i := range e.instances {
 		wg.Go(func() { e.closed("producer", i.name, i.producer.Close(ctx)) })

@@ -72,7 +72,7 @@ func TestMessagesArePinned(t *testing.T) {
 		want string
 	}{
 		{workloads.ContentJSON, "713 4eb4382c sku-0 a"},
-		{workloads.ContentRandom, "713 2604194d sku-0 a"},
+		{workloads.ContentRandom, "713 8da8d74c sku-0 a"},
 		{workloads.ContentCompressible, "713 fcd633c2 sku-0 a"},
 	} {
 		p.Content.Kind, p.Content.Ratio = c.kind, .5

@@ -216,7 +216,7 @@ func TestNoAllocationPerMessage(t *testing.T) {
 	var r driver.Received
 	seq := int64(0)
 	one := func() {
-		p.send(Arrival{Number: seq, Index: seq, Messages: 1})
+		p.send(Arrival{Number: seq, Index: seq, Messages: 1}, false)
 		Stamp(body, Identity{Run: e.runID, Sequence: seq, Intended: e.start.UnixNano()})
 		r = driver.Received{Body: body, Broker: "b"}
 		if err := member.handle(&r); err != nil {

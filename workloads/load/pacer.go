@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,8 +20,9 @@ type instance struct {
 	slots    *slots
 	lane     lane
 	producer driver.Producer
-	order    *sequencer // nil where keys are not held to an order
-	sequence int64      // of the next message; guarded by source.mu
+	gatherer driver.Gatherer // nil where the driver has no use for it
+	order    *sequencer      // nil where keys are not held to an order
+	sequence int64           // of the next message; guarded by source.mu
 }
 
 // slots are the messages that may be in flight. The one that came back last is
@@ -173,16 +175,31 @@ func (s *source) turn(n int64) *instance {
 
 // pacer sends the arrivals of one producer group at their intended times. It is
 // late when it has to be, and says so; it never skips.
+//
+// What is due at once leaves at once: at rates of many messages for each time
+// that it wakes up, a write for each of them would cost more than all the rest.
 type pacer struct {
 	*source
 	schedule *Schedule
+	now      time.Duration // into the run, when it was last looked at; negative before the start
+	gathered []*instance   // that wait for a release
+	sent     int           // since the last release
 }
+
+// gatherMost is how many sends are gathered: one that came due meanwhile waits
+// for them.
+const gatherMost = 256
+
+// quantum is how long a pacer sleeps at least when it finds several messages
+// due each time that it wakes up. To wake up for each one takes so much of the
+// machine, here and at the target, that they all get later by more than that.
+const quantum = 100 * time.Microsecond
 
 func (e *engine) pacers() []*pacer {
 	var out []*pacer
 	for g, instances := range e.byGroup {
 		s := newSource(e, g, instances)
-		out = append(out, &pacer{source: s, schedule: e.schedule(g)})
+		out = append(out, &pacer{source: s, schedule: e.schedule(g), now: -1})
 		if s.order != nil {
 			e.orders = append(e.orders, s.order)
 		}
@@ -203,16 +220,46 @@ func (p *pacer) run() {
 	if c, ok := p.e.clock.(pinner); ok {
 		defer c.pin()()
 	}
-	var loops sync.WaitGroup
-	defer loops.Wait()
-	p.closedLoops(&loops)
-	for {
-		a, ok := p.schedule.Next()
-		if !ok || !p.e.wait(a.At) {
-			return
-		}
-		p.send(a)
+	p.closedLoops(&p.e.users)
+	defer p.release()
+	a, more := p.schedule.Next()
+	for more && p.due(a.At) {
+		next, another := p.schedule.Next()
+		p.send(a, another && next.At <= p.now)
+		a, more = next, another
 	}
+}
+
+// due waits until at into the run, and lets what was gathered go before it
+// does. It reports false when the run has been stopped.
+func (p *pacer) due(at time.Duration) bool {
+	if at <= p.now && p.sent < gatherMost {
+		return true
+	}
+	if p.sent > 1 {
+		at = max(at, p.now+quantum)
+	}
+	p.release()
+	if !p.e.wait(at) {
+		return false
+	}
+	p.now = p.e.elapsed()
+	return true
+}
+
+// gather has what the instance sends wait for those that are due as well.
+func (p *pacer) gather(i *instance) {
+	if i.gatherer != nil && !slices.Contains(p.gathered, i) {
+		i.gatherer.Gather()
+		p.gathered = append(p.gathered, i)
+	}
+}
+
+func (p *pacer) release() {
+	for _, i := range p.gathered {
+		i.gatherer.Release()
+	}
+	p.gathered, p.sent = p.gathered[:0], 0
 }
 
 // wait sleeps until at into the run; it reports false when the run has been stopped.
@@ -227,7 +274,8 @@ func (e *engine) wait(at time.Duration) bool {
 	return !closed(e.done)
 }
 
-func (p *pacer) send(a Arrival) {
+// send sends arrival a. more says that others are due as well.
+func (p *pacer) send(a Arrival, more bool) {
 	if !p.mine(a.Index) {
 		return
 	}
@@ -239,6 +287,9 @@ func (p *pacer) send(a Arrival) {
 	}
 	i := p.fill(m, a)
 	p.e.ledger.send(m)
+	if p.sent++; more {
+		p.gather(i)
+	}
 	m.Called = p.e.clock.Now()
 	p.lane.late(a.Phase, m.Called.Sub(m.Intended), a.Messages)
 	if p.order == nil || p.order.enter(m) {

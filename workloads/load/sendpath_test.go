@@ -162,7 +162,7 @@ func BenchmarkSendPath(b *testing.B) {
 // this process, setting up included.
 func sendAt(tb testing.TB, d driver.Driver, rate float64, length time.Duration) (r *results.Run, allocs, bytes float64) {
 	tg := newTarget()
-	cfg := configOf(tg, sendPlan(rate, 8, length))
+	cfg := configOf(tg, sendPlan(rate, 4, length))
 	cfg.Driver, cfg.Clock = d, nil
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -224,7 +224,7 @@ func BenchmarkPacer(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				a, _ := p.schedule.Next()
-				p.send(a)
+				p.send(a, false)
 			}
 		})
 	}

@@ -238,5 +238,6 @@ func (e *engine) startProducer(ctx context.Context, g, number, n int) (*instance
 		return nil, fmt.Errorf("starting producer %s: %w", i.name, err)
 	}
 	i.producer = producer
+	i.gatherer, _ = producer.(driver.Gatherer)
 	return i, nil
 }

@@ -29,7 +29,8 @@ type producer struct {
 	client *remoting.Client
 	id     string
 
-	requests requests // that wait for their reply
+	requests requests         // that wait for their reply
+	gathered []*remoting.Conn // on which sends wait for Release; its caller's
 
 	route   atomic.Pointer[route]
 	next    atomic.Uint32

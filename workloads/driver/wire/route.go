@@ -25,6 +25,7 @@ type route struct {
 	writable []target
 	readable []target
 	brokers  []string // masters and slaves
+	masters  []string // with a queue that can be written
 }
 
 func newRoute(topic string, data *protocol.TopicRouteData) *route {
@@ -48,6 +49,11 @@ func newRoute(topic string, data *protocol.TopicRouteData) *route {
 			r.readable = append(r.readable, targets(topic, q.BrokerName, addr, q.ReadQueueNums)...)
 		}
 	}
+	for _, q := range r.writable {
+		r.masters = append(r.masters, q.Addr)
+	}
+	slices.Sort(r.masters)
+	r.masters = slices.Compact(r.masters)
 	slices.Sort(r.brokers)
 	r.brokers = slices.Compact(r.brokers)
 	slices.SortFunc(r.writable, compareTargets)
