@@ -5,6 +5,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -219,4 +220,39 @@ func (d *decoder) readLimits(o *object) {
 		DropShare:   l.quantity("drops", shares, defaultDropShare, 0, 1),
 		Interval:    l.duration("interval", defaultInterval, 100*time.Millisecond, time.Minute),
 	}
+}
+
+// Holds reports whether a measured value, in the unit of Value, meets the demand.
+func (t Threshold) Holds(v float64) bool {
+	switch t.Cmp {
+	case "<":
+		return v < t.Value
+	case "<=":
+		return v <= t.Value
+	case ">":
+		return v > t.Value
+	case ">=":
+		return v >= t.Value
+	case "==":
+		return v == t.Value
+	case "!=":
+		return v != t.Value
+	}
+	return false
+}
+
+// Shown writes a measured value for people, in the unit of the threshold. A
+// time without end is that of a backlog which was not worked off.
+func (t Threshold) Shown(v float64) string {
+	switch {
+	case t.Unit == "us" && math.IsInf(v, 1):
+		return "not within the phase"
+	case t.Unit == "us":
+		return (time.Duration(v) * time.Microsecond).String()
+	case t.Unit == "/s":
+		return fmt.Sprintf("%.1f/s", v)
+	case t.Unit == "ratio":
+		return strconv.FormatFloat(100*v, 'g', 4, 64) + "%"
+	}
+	return strconv.FormatFloat(v, 'f', -1, 64)
 }

@@ -3,9 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"rmqbench/results"
 	"rmqbench/workloads"
@@ -32,7 +30,7 @@ func judge(rec *results.Record, shards []*results.Record) ([]results.Threshold, 
 		}
 		one := results.Threshold{Expression: t.Text, Actual: "no samples"}
 		if v, ok := figure(rec, plan, t); ok {
-			one.Actual, one.Passed = withUnit(v, t.Unit), holds(v, t.Cmp, t.Value)
+			one.Actual, one.Passed = t.Shown(v), t.Holds(v)
 		}
 		out = append(out, one)
 	}
@@ -170,35 +168,4 @@ func catchUpFigure(run *results.Run, t workloads.Threshold) (v float64, ok bool)
 		}
 	}
 	return v, ok
-}
-
-func holds(a float64, cmp string, b float64) bool {
-	switch cmp {
-	case "<":
-		return a < b
-	case "<=":
-		return a <= b
-	case ">":
-		return a > b
-	case ">=":
-		return a >= b
-	case "==":
-		return a == b
-	case "!=":
-		return a != b
-	}
-	return false
-}
-
-// withUnit writes a figure in the unit of its threshold.
-func withUnit(v float64, unit string) string {
-	switch unit {
-	case "us":
-		return (time.Duration(v) * time.Microsecond).String()
-	case "/s":
-		return fmt.Sprintf("%.1f/s", v)
-	case "ratio":
-		return strconv.FormatFloat(100*v, 'g', 4, 64) + "%"
-	}
-	return strconv.FormatFloat(v, 'f', -1, 64)
 }

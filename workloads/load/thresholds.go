@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -26,8 +25,8 @@ func (e *engine) thresholds(l *results.Ledger) []results.Threshold {
 		}
 		r := results.Threshold{Expression: t.Text, Actual: "no samples"}
 		if ok {
-			r.Actual = withUnit(value, t.Unit) + where
-			r.Passed = holds(value, t.Cmp, t.Value)
+			r.Actual = t.Shown(value) + where
+			r.Passed = t.Holds(value)
 		}
 		out = append(out, r)
 	}
@@ -158,37 +157,4 @@ func groupFigure(t workloads.Threshold, l *results.Ledger) (float64, bool) {
 		"replayed": g.Replayed, "redelivered": g.Redelivered, "notReplayed": g.NotReplayed, "dead": g.Dead,
 	}[t.Metric]
 	return float64(n), ok
-}
-
-func holds(a float64, cmp string, b float64) bool {
-	switch cmp {
-	case "<":
-		return a < b
-	case "<=":
-		return a <= b
-	case ">":
-		return a > b
-	case ">=":
-		return a >= b
-	case "==":
-		return a == b
-	case "!=":
-		return a != b
-	}
-	return false
-}
-
-func withUnit(v float64, unit string) string {
-	switch unit {
-	case "us":
-		if math.IsInf(v, 1) {
-			return "not within the phase"
-		}
-		return (time.Duration(v) * time.Microsecond).String()
-	case "/s":
-		return fmt.Sprintf("%.1f/s", v)
-	case "ratio":
-		return strconv.FormatFloat(100*v, 'g', 4, 64) + "%"
-	}
-	return strconv.FormatFloat(v, 'f', -1, 64)
 }
