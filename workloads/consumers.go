@@ -57,6 +57,8 @@ func (d *decoder) checkConsumer(o *object, c *Consumer) {
 		o.refuse("broadcast", "`mode: pop` and `broadcast` exclude each other: the broker hands a message to one member", either)
 	case c.Broadcast && o.has("fail"):
 		o.refuse("fail", "`broadcast` and `fail` exclude each other: a broadcast message that fails is not delivered again", either)
+	case c.Broadcast && o.has("churn"):
+		o.refuse("churn", "`broadcast` and `churn` exclude each other: a member of a broadcast group keeps its place itself, and what it misses while it is away nobody can tell", either)
 	case c.Mode == Pull && o.has("fail"):
 		o.refuse("fail", "`mode: pull` and `fail` exclude each other: nothing sends a failed message back", "use `mode: push`, or leave `fail` away")
 	case o.has("reply") && c.Topic != "" && !d.replied[c.Topic] && !d.torn:

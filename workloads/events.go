@@ -87,10 +87,15 @@ func (d *decoder) membersOf(n *node, path string) map[string]int {
 	o := &object{d: d, path: path, what: "`members`", at: n.at, fields: map[string]*node{}, places: map[string]span{}}
 	all := map[string]int{}
 	for _, e := range n.entries {
-		if d.consumerAt(e.key, e.at, o.sub(e.key)) == nil {
+		group := d.consumerAt(e.key, e.at, o.sub(e.key))
+		if group == nil {
 			continue
 		}
 		o.fields[e.key], o.places[e.key] = e.value, e.at
+		if group.Broadcast {
+			o.refuse(e.key, fmt.Sprintf("consumer group %s is broadcast: its members keep their places themselves, and stay as many as they are", quoted(e.key)), "say its `members` in the group alone")
+			continue
+		}
 		all[e.key] = o.integer(e.key, 1, 0, maxInstances)
 	}
 	if len(all) == 0 {

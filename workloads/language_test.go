@@ -37,9 +37,9 @@ producers:
 consumers:
   orderly: {topic: orders, mode: orderly, tags: [paid], fail: 1%, members: 0}
   sql: {topic: orders, sql: "region = 'cn' AND (amount > 100)", from: last, pullBatch: 8, fail: {share: 10%, attempts: always}, maxReconsume: 3}
-  all: {topic: logs, broadcast: true, pause: {every: 10s, for: 2s}, churn: {every: 20s, for: 3s}}
+  all: {topic: logs, broadcast: true, pause: {every: 10s, for: 2s}}
   pop: {topic: later, mode: pop, invisible: 30s, slow: {members: 2}}
-  pull: {topic: bank, mode: pull, slow: {factor: 3}}
+  pull: {topic: bank, mode: pull, slow: {factor: 3}, churn: {every: 20s, for: 3s}}
   desk: {topic: quotes, reply: 128B, fail: {share: 5%, attempts: 2}}
 phases:
   warm-up: {duration: 1s, arrivals: {shop: 100/s}}
@@ -126,9 +126,9 @@ func TestTheRest(t *testing.T) {
 	consumers := []Consumer{
 		of(Consumer{Name: "orderly", Tags: "paid", Fail: Fail{.01, 1}}, "orders", Orderly),
 		sql,
-		of(Consumer{Name: "all", Members: 1, Broadcast: true, Pause: Every{10 * s, 2 * s}, Churn: Every{20 * s, 3 * s}}, "logs", Push),
+		of(Consumer{Name: "all", Members: 1, Broadcast: true, Pause: Every{10 * s, 2 * s}}, "logs", Push),
 		of(Consumer{Name: "pop", Members: 1, Invisible: 30 * s, Slow: Slow{2, 10}}, "later", Pop),
-		of(Consumer{Name: "pull", Members: 1, Slow: Slow{1, 3}}, "bank", Pull),
+		of(Consumer{Name: "pull", Members: 1, Slow: Slow{1, 3}, Churn: Every{20 * s, 3 * s}}, "bank", Pull),
 		of(Consumer{Name: "desk", Members: 1, Reply: Dist{Kind: DistFixed, A: 128}, Fail: Fail{.05, 2}}, "quotes", Push),
 	}
 	if diff := cmp.Diff(consumers, got.Consumers); diff != "" {

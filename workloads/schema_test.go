@@ -81,7 +81,7 @@ var beyond = []string{
 	"order of phases", "nothing to measure", "too many messages", "thresholds that cannot be judged", "thresholds without consumers",
 	"a base that is not there", "files without an end", "a circle", "a base that extends itself", "a chain too long", "a variable as base",
 	"what cannot go together", "events without consumers", "groups that never do anything", "parts of thresholds",
-	"samples of groups and windows", "figures of what is not there", "a variable that is no rate", "more pieces than fit",
+	"the members of a broadcast group stay", "samples of groups and windows", "figures of what is not there", "a variable that is no rate", "more pieces than fit",
 }
 
 // TestSchemaRefuses: a mistake in the form of a workload is one for an editor, too.

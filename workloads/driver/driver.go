@@ -252,9 +252,12 @@ type Admin interface {
 	// Positions returns where the group stands in each queue of topic.
 	Positions(ctx context.Context, group, topic string) (map[Queue]Position, error)
 	// Rewind sets the group to a place and returns the offset that each queue was
-	// set to. Members that run are told by the broker and go on from there; online
+	// set to, with an error too: that of those set before it. Members that run are told by the broker and go on from there; online
 	// says that there are some.
 	Rewind(ctx context.Context, group, topic string, to Place, online bool) (map[Queue]int64, error)
+	// Stored returns when the message at an offset was stored, by the broker's
+	// clock to the millisecond. found is false for an offset without a message.
+	Stored(ctx context.Context, topic string, q Queue, offset int64) (at time.Time, found bool, err error)
 	// DeadLetters gives every message of the group's dead letter queue to f.
 	DeadLetters(ctx context.Context, group string, f func(*Received)) error
 	// Clock returns by how much the clock of the target's first master is ahead

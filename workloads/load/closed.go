@@ -43,7 +43,7 @@ func (p *pacer) closedLoops(loops *sync.WaitGroup) {
 // run sends from the start of the phase to its end, and waits for its last answer.
 func (u *user) run() {
 	e := u.p.e
-	if !e.wait(e.phases[u.phase].From) {
+	if !u.sleep(e.phases[u.phase].From - e.elapsed()) {
 		return
 	}
 	for e.elapsed() < e.phases[u.phase].To && u.calls() {
@@ -53,7 +53,7 @@ func (u *user) run() {
 			return
 		}
 		if u.think != nil {
-			u.sleep(time.Duration(u.think.Next() * float64(time.Microsecond)))
+			_ = u.sleep(time.Duration(u.think.Next() * float64(time.Microsecond)))
 		}
 	}
 }
@@ -70,12 +70,16 @@ func (u *user) calls() bool {
 	return true
 }
 
-func (u *user) sleep(d time.Duration) {
+// sleep reports false when the run has been stopped. It is an ordinary timer: a
+// precise one keeps a processor, of which there are not as many as users.
+func (u *user) sleep(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return true
 	case <-u.p.e.done:
+		return false
 	}
 }
 
@@ -84,14 +88,23 @@ func (u *user) send() {
 	p, e := u.p, u.p.e
 	a := p.nextClosed()
 	a.At, a.Phase = e.elapsed(), u.phase
-	i := p.fill(&u.m, a)
-	u.m.Token = u
 	e.planned[u.phase].add(p.group, a.Messages)
-	e.ledger.send(&u.m)
-	u.m.Called = e.clock.Now()
-	if p.order == nil || p.order.enter(&u.m) {
-		i.producer.Send(&u.m)
+	i, free := p.fill(&u.m, a, u)
+	if free {
+		i.transmit(&u.m)
 	}
+}
+
+// mostUsers is how many users of a producer group there are at a time.
+func mostUsers(plan *workloads.Plan, name string) (n int) {
+	for i := range plan.Phases {
+		for _, a := range plan.Phases[i].Arrivals {
+			if a.Producer == name {
+				n = max(n, a.Concurrency)
+			}
+		}
+	}
+	return n
 }
 
 // nextClosed returns the next send of a closed loop: as in the schedule, every

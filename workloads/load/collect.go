@@ -101,9 +101,31 @@ func (c *collector) gather(now time.Duration, last bool) {
 			}
 		}
 	})
+	c.gatherExpected()
 	for _, w := range c.windows {
 		if w != nil {
 			w.end(now, last)
+		}
+	}
+}
+
+// gatherExpected books what acknowledgements promised to the consumer groups.
+func (c *collector) gatherExpected() {
+	for phase := range c.e.phases {
+		for g := range c.e.plan.Consumers {
+			n := c.e.expected[phase].byGroup[g].Swap(0)
+			if n == 0 {
+				continue
+			}
+			stream := len(c.e.plan.Producers) + g
+			one := tally{expected: n, used: true}
+			c.e.totals.at(phase, stream).add(&one)
+			c.interval.add(&one)
+			for _, w := range c.windows {
+				if w != nil {
+					w.add(phase, stream, &one)
+				}
+			}
 		}
 	}
 }

@@ -109,7 +109,7 @@ func (g *group) pause(now time.Time) time.Duration {
 		return d
 	}
 	at := now.Sub(g.e.start) - g.e.measuredFrom()
-	if at >= every.Period && at%every.Period < every.For && at < g.e.loadEnd() {
+	if at >= every.Period && at%every.Period < every.For && now.Sub(g.e.start) < g.e.loadEnd() {
 		d = max(d, every.For-at%every.Period)
 	}
 	return d

@@ -10,7 +10,11 @@ import (
 const (
 	linger      = 250 * time.Millisecond // that all has to be settled for
 	sharedSpell = 3 * time.Second        // that no group may be behind for, where several generators share the load
-	deathWatch  = time.Second            // between looks into the dead letter queues
+	deadTimeout = 10 * time.Second
+	deathWatch  = time.Second // between looks into the dead letter queues
+	// checkPatience is how long brokers take by default to ask for a half message,
+	// or to bring a message again that failed a few times.
+	checkPatience = 2 * time.Minute
 )
 
 // drained reports whether all that was acknowledged has been received for a
@@ -28,7 +32,7 @@ func (e *engine) drained(settled *time.Time) (at time.Duration, ok bool) {
 	if st.outstanding == 0 && st.owed > 0 {
 		e.lookForDead()
 	}
-	if st.inFlight > 0 || e.waitsFor(st) {
+	if st.inFlight > 0 || e.waitsFor(st) || !e.allDone.Load() {
 		*settled = time.Time{}
 	} else if settled.IsZero() {
 		*settled = e.clock.Now()
@@ -50,6 +54,9 @@ func (e *engine) waitsFor(st ledgerState) bool {
 	if !e.sharded() {
 		return st.outstanding > 0 || st.owed > 0
 	}
+	if e.elapsed() < e.loadEnd()+e.longestWay() {
+		return true
+	}
 	for _, lag := range e.collector.lag.values() {
 		if lag != 0 {
 			return true
@@ -58,21 +65,50 @@ func (e *engine) waitsFor(st ledgerState) bool {
 	return false
 }
 
-// lookForDead reads the dead letter queues of groups that fail messages. A
-// message that is there has come to its end.
+// longestWay is how long a message can be on its way without being behind in any
+// queue that the lag is of: delayed, half, or waiting for its retry.
+func (e *engine) longestWay() (d time.Duration) {
+	for _, p := range e.plan.Producers {
+		if p.Delay.Level > 0 && p.Delay.Level < len(e.levels) {
+			d = max(d, e.levels[p.Delay.Level])
+		}
+		if a := p.Delay.After; a.Kind != "" {
+			d = max(d, time.Duration(max(a.Max, a.A, a.B))*time.Microsecond)
+		}
+		if p.Transaction.Unknown > 0 {
+			d = max(d, checkPatience)
+		}
+	}
+	for _, c := range e.plan.Consumers {
+		if c.Fail.Share > 0 {
+			d = max(d, checkPatience)
+		}
+	}
+	return d
+}
+
+// lookForDead reads the dead letter queues of groups that fail messages, now and
+// then and not in the way of anybody. A message that is there has come to its end.
 func (e *engine) lookForDead() {
-	now := e.clock.Now()
-	if now.Sub(e.sawDead) < deathWatch {
+	if e.clock.Now().Sub(e.sawDead) < deathWatch || !e.looking.TryLock() {
 		return
 	}
-	e.sawDead = now
-	ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
-	defer cancel()
+	e.sawDead = e.clock.Now()
+	go func() {
+		defer e.looking.Unlock()
+		e.readDead()
+	}()
+}
+
+// readDead reads all dead letter queues, each within a bounded time.
+func (e *engine) readDead() {
 	for g, c := range e.plan.Consumers {
 		if c.Fail.Share == 0 {
 			continue
 		}
+		ctx, cancel := context.WithTimeout(context.Background(), deadTimeout)
 		err := e.cfg.Admin.DeadLetters(ctx, e.names.of(c.Name), func(r *driver.Received) { e.ledger.dead(g, r) })
+		cancel()
 		if err != nil {
 			e.log.Warn("reading dead letters", "group", c.Name, "error", err)
 		}
@@ -80,19 +116,20 @@ func (e *engine) lookForDead() {
 }
 
 // lookBehind asks how far each group got, now that its members have committed.
-// A target that died is not asked. Who gets everything keeps its own offsets,
-// and has had the time of the drain.
+// A target that died is not asked. Who gets everything keeps its own offsets:
+// then it counts whether the drain came to its end before its time was up.
 func (e *engine) lookBehind() {
+	e.looking.Lock()
+	defer e.looking.Unlock()
 	e.consumedAll = make([]bool, len(e.plan.Consumers))
 	if e.death != nil {
 		return
 	}
-	e.sawDead = time.Time{}
-	e.lookForDead()
-	ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
-	defer cancel()
+	e.readDead()
 	for g, c := range e.plan.Consumers {
+		ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
 		lag, err := e.cfg.Admin.Lag(ctx, e.names.of(c.Name), e.names.of(c.Topic))
-		e.consumedAll[g] = err == nil && lag == 0 || c.Broadcast
+		cancel()
+		e.consumedAll[g] = err == nil && lag == 0 && !c.Broadcast || c.Broadcast && e.why == "" && e.waited
 	}
 }

@@ -40,7 +40,7 @@ type engine struct {
 	phases  []span
 	planned []*counters // messages that came due, by phase and producer group
 
-	expected []*counters // deliveries promised, by phase and consumer group
+	expected []*counters // deliveries promised since the collector last looked, by phase and consumer group
 	rec      *recorder
 	ledger   *ledger
 	totals   *figures // the collector's until it has ended
@@ -56,8 +56,10 @@ type engine struct {
 	levels   []time.Duration // of delayed messages, from 1 on
 	refusals refusals
 	diary    diary
-	outage   outage
+	allDone  atomic.Bool // every event has happened and is over
+	outages  outages
 	follower *follower
+	ticks    int           // of watch
 	ahead    time.Duration // of the target's clock, ± unsure
 	unsure   time.Duration
 
@@ -80,6 +82,8 @@ type engine struct {
 	consumedAll []bool // by consumer group, at the end
 	left        int64  // acknowledged and not yet consumed at the end
 	sawDead     time.Time
+	looking     sync.Mutex // held while dead letters are read
+	waited      bool       // the drain came to its end, or its time was up
 
 	collector *collector
 }
@@ -236,6 +240,13 @@ func (e *engine) setStart() error {
 func (e *engine) act(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	go func() {
+		select {
+		case <-e.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	var acting sync.WaitGroup
 	for _, g := range e.groups {
 		if g.c.Churn.Period > 0 {
@@ -243,6 +254,8 @@ func (e *engine) act(ctx context.Context) {
 		}
 	}
 	e.runEvents(ctx)
+	e.diary.doing.Wait()
+	e.allDone.Store(true)
 	acting.Wait()
 	e.diary.doing.Wait()
 }
@@ -311,7 +324,7 @@ func (e *engine) watch(ctx context.Context, pacers *sync.WaitGroup) {
 			if !ok {
 				continue
 			}
-			e.drain = over
+			e.drain, e.waited = over, true
 		}
 		e.halt()
 		<-sent
@@ -322,14 +335,21 @@ func (e *engine) watch(ctx context.Context, pacers *sync.WaitGroup) {
 // follow looks how far consumers are behind.
 func (e *engine) follow() {
 	now := e.elapsed()
-	if now < 0 || len(e.plan.Consumers) == 0 || len(e.phases) == 0 {
+	if now < 0 || len(e.plan.Consumers) == 0 || len(e.phases) == 0 || e.sharded() && e.justTick() {
 		return
 	}
 	l, st := e.ledger.counts()
 	e.follower.look(e.phaseAt(now), now, &l, st.outstanding)
-	if e.follower.looks%int(time.Second/followEvery) == 0 {
+	e.justTick()
+}
+
+// justTick tells the ledger the time once a second. Of several generators none
+// knows what the others' consumers have received: there it is all that is done.
+func (e *engine) justTick() bool {
+	if e.ticks++; e.ticks%int(time.Second/followEvery) == 0 {
 		e.ledger.tick(e.clock.Now())
 	}
+	return true
 }
 
 func closed(c <-chan struct{}) bool {
@@ -401,8 +421,7 @@ func (e *engine) longestTimeout() time.Duration {
 func (e *engine) closeClients() {
 	ctx, cancel := context.WithTimeout(context.Background(), e.closeGrace())
 	defer cancel()
-	e.calling.Lock() // users that are calling have called, and the others see that it is over
-	e.calling.Unlock()
+	e.awaitUsers()
 	var wg sync.WaitGroup
 	for _, i := range e.instances {
 		wg.Go(func() { e.closed("producer", i.name, i.producer.Close(ctx)) })
@@ -415,6 +434,13 @@ func (e *engine) closeClients() {
 		wg.Go(func() { g.close(ctx) })
 	}
 	wg.Wait()
+}
+
+// awaitUsers returns when the users that are calling have called; the others see
+// that it is over.
+func (e *engine) awaitUsers() {
+	e.calling.Lock()
+	defer e.calling.Unlock()
 }
 
 // closeGrace is how long answers may still take: their timeout, but a run

@@ -109,7 +109,6 @@ func (e *engine) pause(at time.Duration, p *workloads.Pause) {
 // fault does something to a node. Consumers may get again what they had not
 // committed, so every group is unsettled before and after it.
 func (e *engine) fault(ctx context.Context, at time.Duration, f *workloads.Fault) {
-	i := e.diary.addFault(results.Fault{Action: f.Action, Target: f.Target, AtMillis: at.Milliseconds(), Gap: map[string]int64{}})
 	e.record(at, results.Event{What: f.Action, Target: f.Target}, func() (string, error) {
 		if e.cfg.Control == nil {
 			return "", errors.New("this target was not started by the run: nothing was done to it")
@@ -118,14 +117,16 @@ func (e *engine) fault(ctx context.Context, at time.Duration, f *workloads.Fault
 			"restart": e.cfg.Control.Restart, "kill": e.cfg.Control.Kill, "freeze": e.cfg.Control.Freeze,
 		}[f.Action]
 		e.unsettle()
-		e.outage.begin(e.clock.Now())
+		gone := e.outages.begin(e.clock.Now())
 		if err := do(ctx, f.Target, f.For); err != nil {
+			e.outages.end(gone, e.clock.Now())
 			return "", err
 		}
 		e.unsettle()
+		i := e.diary.addFault(results.Fault{Action: f.Action, Target: f.Target, AtMillis: at.Milliseconds(), Gap: map[string]int64{}})
 		e.diary.doing.Go(func() {
 			e.wait(e.elapsed() + afterFault)
-			e.diary.gap(i, e.outage.end(e.clock.Now()))
+			e.diary.gap(i, e.outages.end(gone, e.clock.Now()))
 		})
 		return fmt.Sprintf("%s is back", f.Target), nil
 	})
@@ -163,17 +164,16 @@ func (e *engine) rewind(ctx context.Context, at time.Duration, r *workloads.Rewi
 			return "", fmt.Errorf("looking where the group stands: %w", err)
 		}
 		to, place := e.placeOf(r, at)
-		online, begin := g.size() > 0, e.clock.Now()
-		g.replay.Store(0)
-		e.ledger.rewinding(g.index, begin)
-		set, err := e.cfg.Admin.Rewind(ctx, group, topic, to, online)
-		e.ledger.rewound(g.index, set, before)
+		begin := e.clock.Now()
+		set, err := g.rewind(ctx, to, before)
 		if err != nil {
 			return "", fmt.Errorf("setting the group to %s: %w", place, err)
 		}
 		ev.Rewind.Queues = len(set)
 		for q, offset := range set {
-			if want, known := wanted(r, before[q]); !known || want == offset {
+			if exact, err := e.exact(ctx, topic, q, to, offset, before[q]); err != nil {
+				e.log.Warn("looking whether a rewind is exact", "queue", q.ID, "error", err)
+			} else if exact {
 				ev.Rewind.Exact++
 			}
 		}
@@ -183,7 +183,19 @@ func (e *engine) rewind(ctx context.Context, at time.Duration, r *workloads.Rewi
 	})
 }
 
-// placeOf says where a rewind goes, for the broker and in words.
+// rewind asks the brokers, while no member comes or goes: one that leaves would
+// commit where it was.
+func (g *group) rewind(ctx context.Context, to driver.Place, before map[driver.Queue]driver.Position) (map[driver.Queue]int64, error) {
+	g.change.Lock()
+	defer g.change.Unlock()
+	g.replay.Store(0)
+	g.e.ledger.rewinding(g.index, g.e.clock.Now())
+	set, err := g.e.cfg.Admin.Rewind(ctx, g.e.names.of(g.c.Name), g.e.names.of(g.c.Topic), to, g.size() > 0)
+	g.e.ledger.rewound(g.index, set, before)
+	return set, err
+}
+
+// placeOf says where a rewind goes, for the broker and by its clock, and in words.
 func (e *engine) placeOf(r *workloads.Rewind, at time.Duration) (driver.Place, string) {
 	switch {
 	case r.First:
@@ -194,21 +206,29 @@ func (e *engine) placeOf(r *workloads.Rewind, at time.Duration) (driver.Place, s
 		return driver.Place{Offset: *r.Offset}, fmt.Sprintf("offset %d", *r.Offset)
 	case r.Phase != "":
 		i := slices.IndexFunc(e.phases, func(p span) bool { return p.Name == r.Phase })
-		return driver.Place{At: e.start.Add(e.phases[i].From)}, "the start of phase " + r.Phase
+		return driver.Place{At: e.start.Add(e.phases[i].From + e.ahead)}, "the start of phase " + r.Phase
 	}
-	return driver.Place{At: e.start.Add(at - r.Back)}, fmt.Sprintf("%s before", r.Back)
+	return driver.Place{At: e.start.Add(at - r.Back + e.ahead)}, fmt.Sprintf("%s before", r.Back)
 }
 
-// wanted returns the offset that a rewind by offset has to lead to in a queue.
-// Where one by time leads to, only the broker knows.
-func wanted(r *workloads.Rewind, p driver.Position) (offset int64, known bool) {
+// exact reports whether a queue was set to just the place asked for. A time is
+// met by the first message that was stored then or later: the one before it was
+// stored earlier.
+func (e *engine) exact(ctx context.Context, topic string, q driver.Queue, to driver.Place, offset int64, p driver.Position) (bool, error) {
 	switch {
-	case r.First:
-		return p.Min, true
-	case r.Offset != nil:
-		return min(max(*r.Offset, p.Min), p.Max), true
+	case to.At.IsZero() && to.Offset < 0:
+		return offset >= p.Max, nil // messages may have come meanwhile
+	case to.At.IsZero():
+		return offset == min(max(to.Offset, p.Min), max(p.Max, offset)), nil
 	}
-	return 0, false
+	if offset > p.Min {
+		earlier, found, err := e.cfg.Admin.Stored(ctx, topic, q, offset-1)
+		if err != nil || found && !earlier.Before(to.At.Truncate(time.Millisecond)) {
+			return false, err
+		}
+	}
+	first, found, err := e.cfg.Admin.Stored(ctx, topic, q, offset)
+	return err == nil && (!found || !first.Before(to.At.Truncate(time.Millisecond))), err
 }
 
 const (
@@ -232,6 +252,9 @@ func (e *engine) awaitHistory(g *group, r *results.Rewind, begin time.Time) {
 		}
 		e.clock.SleepUntil(e.clock.Now().Add(historyStep), e.over)
 		_, r.Replayed = e.ledger.replay(g.index)
+	}
+	if at := g.replay.Load(); at != 0 && r.FirstMillis < 0 {
+		r.FirstMillis = (at - begin.UnixNano()) / int64(time.Millisecond)
 	}
 }
 

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,13 +61,20 @@ func (f *follower) enter(i int, now time.Duration, l *results.Ledger, outstandin
 }
 
 // outage measures how long nobody was served because of a fault: the longest
-// time between two acknowledgements from the fault on until the target has been
-// whole again for afterFault. It is as precise as sends are frequent.
+// time between two acknowledgements, or from one to the end where sends failed or
+// waited since, from the fault on until the target has been whole again for
+// afterFault. It is as precise as sends are frequent.
 type outage struct {
-	open atomic.Bool // no lock where there is no fault
+	last    time.Time // acknowledgement
+	gap     time.Duration
+	refused bool // some send did not end as acknowledged since
+}
+
+// outages are those that are being measured.
+type outages struct {
+	open atomic.Int32 // no lock where there is no fault
 	mu   sync.Mutex
-	last time.Time // acknowledgement
-	gap  time.Duration
+	all  []*outage
 }
 
 // afterFault is how long an outage is looked for once a fault is over: clients
@@ -74,28 +82,39 @@ type outage struct {
 const afterFault = 5 * time.Second
 
 // begin opens an outage.
-func (o *outage) begin(at time.Time) {
+func (o *outages) begin(at time.Time) *outage {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.last, o.gap = at, 0
-	o.open.Store(true)
+	one := &outage{last: at}
+	o.all = append(o.all, one)
+	o.open.Store(int32(len(o.all)))
+	return one
 }
 
-// acked notes an acknowledgement.
-func (o *outage) acked(now time.Time) {
-	if !o.open.Load() {
+// ended notes that a send ended, acknowledged or not.
+func (o *outages) ended(now time.Time, acked bool) {
+	if o.open.Load() == 0 {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.gap = max(o.gap, now.Sub(o.last))
-	o.last = now
+	for _, one := range o.all {
+		if !acked {
+			one.refused = true
+			continue
+		}
+		one.gap, one.last, one.refused = max(one.gap, now.Sub(one.last)), now, false
+	}
 }
 
-// end closes an outage that has nobody served until now at the longest.
-func (o *outage) end(now time.Time) time.Duration {
+// end closes an outage and returns its length.
+func (o *outages) end(one *outage, now time.Time) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.open.Store(false)
-	return max(o.gap, now.Sub(o.last))
+	o.all = slices.DeleteFunc(o.all, func(other *outage) bool { return other == one })
+	o.open.Store(int32(len(o.all)))
+	if one.refused {
+		return max(one.gap, now.Sub(one.last))
+	}
+	return one.gap
 }

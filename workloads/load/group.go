@@ -29,7 +29,9 @@ type group struct {
 	change  sync.Mutex // one change of the members at a time
 	mu      sync.Mutex
 	members []*member
-	started int // members ever started
+	started int  // members ever started
+	closed  bool // the run is over: nobody joins any more
+	want    int  // members in all generators together
 }
 
 func newGroup(e *engine, index int) *group {
@@ -59,6 +61,7 @@ func (g *group) size() int {
 // before the others locks all queues, and may keep them for a minute.
 func (g *group) start(ctx context.Context) error {
 	g.together = g.atFirst()
+	g.want = g.together
 	defer func() { g.together = 0 }()
 	n := g.e.share(g.together)
 	errs := make([]error, n)
@@ -76,7 +79,10 @@ func (g *group) set(ctx context.Context, n int) error {
 	g.change.Lock()
 	defer g.change.Unlock()
 	want := g.e.share(n)
-	g.unsettle()
+	for range max(1, n-g.want, g.want-n) { // queues change hands with each that comes or goes
+		g.unsettle()
+	}
+	g.want = n
 	for g.size() > want {
 		g.mu.Lock()
 		m := g.members[len(g.members)-1]
@@ -110,10 +116,19 @@ func (g *group) join(ctx context.Context) (*member, error) {
 	}
 	m.consumer = consumer
 	g.mu.Lock()
-	g.members = append(g.members, m)
+	over := g.closed
+	if !over {
+		g.members = append(g.members, m)
+	}
 	g.mu.Unlock()
+	if over {
+		return nil, errors.Join(errOver, g.leave(m))
+	}
 	return m, nil
 }
+
+// errOver says that a member came too late.
+var errOver = errors.New("the run ended before the member had joined")
 
 func (g *group) config(m *member) driver.ConsumerConfig {
 	c := g.c
@@ -201,18 +216,19 @@ func (g *group) replace(ctx context.Context, d time.Duration) (string, error) {
 		return "there was no member to leave", nil
 	}
 	g.unsettle()
-	if err := g.leave(m); err != nil {
-		return "", err
-	}
+	left := g.leave(m) // one that could not say goodbye is gone as well
 	if !g.e.wait(g.e.elapsed() + d) {
 		return fmt.Sprintf("%s left; the run ended before another came", m.name), nil
 	}
 	g.unsettle()
 	n, err := g.join(ctx)
+	for err != nil && g.e.wait(g.e.elapsed()+time.Second) {
+		n, err = g.join(ctx) // the broker may be away
+	}
 	if err == nil {
 		err = awaitReady(ctx, []*member{n})
 	}
-	if err != nil {
+	if err = errors.Join(err, left); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%s left, %s came %s later", m.name, n.name, d), nil
@@ -221,6 +237,7 @@ func (g *group) replace(ctx context.Context, d time.Duration) (string, error) {
 // close closes all members, at most until ctx ends.
 func (g *group) close(ctx context.Context) {
 	g.mu.Lock()
+	g.closed = true
 	members := slices.Clone(g.members)
 	g.mu.Unlock()
 	var wg sync.WaitGroup

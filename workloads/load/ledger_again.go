@@ -27,7 +27,7 @@ import (
 //     what is delivered around that moment may come once more, to another member.
 //     The window of a queue is Lo < offset ≤ Hi: Lo is the highest offset that had been
 //     received settleBack before the event, or −1 when the queue had not been read for
-//     that long; Hi is the highest received at the event or within settleAhead after
+//     that long; after a rewind it is the highest that was replayed by then. Hi is the highest received at the event or within settleAhead after
 //     it, while queues change hands. Each event allows for one redelivery of an offset.
 //     A rewind is such an event too, of what is in members' hands: it opens a window
 //     behind the offsets received so far, until the replay begins or rewindAhead is over.
@@ -48,20 +48,13 @@ const (
 	markInterval = time.Second
 )
 
-// mark is the highest offset that had been received at a time.
-type mark struct{ at, highest int64 }
+// mark is how far a queue had been received at a time.
+type mark struct{ at, reached int64 }
 
 // first notes a first delivery from the queue: of a message, or of a place.
 func (q *queueLedger) first(offset int64) {
 	if offset < 0 {
 		return
-	}
-	if q.growing > 0 {
-		for i := range q.Windows {
-			if w := &q.Windows[i]; w.Until > 0 {
-				w.Hi = max(w.Hi, offset)
-			}
-		}
 	}
 	for i := range q.Rewinds {
 		if r := &q.Rewinds[i]; r.From <= offset && (offset < r.To || i == len(q.Rewinds)-1) {
@@ -69,6 +62,20 @@ func (q *queueLedger) first(offset int64) {
 		}
 	}
 	q.Highest = max(q.Highest, offset)
+	q.reach(offset)
+}
+
+// reach notes that the offset was received for the first time, or replayed.
+func (q *queueLedger) reach(offset int64) {
+	q.reached = max(q.reached, offset)
+	if q.growing == 0 {
+		return
+	}
+	for i := range q.Windows {
+		if w := &q.Windows[i]; w.Until > 0 {
+			w.Hi = max(w.Hi, offset)
+		}
+	}
 }
 
 // open begins a window behind lo, that grows until a time (Unix nanoseconds).
@@ -80,8 +87,9 @@ func (q *queueLedger) open(event, lo, until int64, alone bool) {
 	if n == maxWindows {
 		q.Windows = append(q.Windows[:0], q.Windows[1:]...)
 	}
-	w := results.LedgerWindow{Event: event, Lo: lo, Hi: q.Highest, Until: until}
+	w := results.LedgerWindow{Event: event, Lo: lo, Hi: q.reached, Until: until}
 	if !alone {
+		w.Hi = q.Highest
 		for from, to := range q.Got.RangesFrom(lo + 1) {
 			w.Before.AddRange(from, to)
 		}
@@ -113,7 +121,7 @@ func (q *queueLedger) tick(now int64) {
 	if q.marked > 0 && now-q.marks[(q.marked-1)%marks].at < int64(markInterval) {
 		return
 	}
-	q.marks[q.marked%marks] = mark{now, q.Highest}
+	q.marks[q.marked%marks] = mark{now, q.reached}
 	q.marked++
 }
 
@@ -122,7 +130,7 @@ func (q *queueLedger) perhapsCommitted(now int64) int64 {
 	lo := int64(-1)
 	for i := max(0, q.marked-marks); i < q.marked; i++ {
 		if m := q.marks[i%marks]; m.at <= now-int64(settleBack) {
-			lo = max(lo, m.highest)
+			lo = max(lo, m.reached)
 		}
 	}
 	return lo

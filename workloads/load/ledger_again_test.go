@@ -240,6 +240,20 @@ func TestDeliveriesAgain(t *testing.T) {
 			s.l.rewound(0, nil, nil)
 			s.get(50, 51, deliveryDuplicated)
 		}, figures{Received: 100, Duplicated: 2}},
+		{"members come in the midst of the replay", func(s *scene) {
+			s.get(0, 100, deliveryFirst)
+			s.pass(30 * time.Second) // all of it is committed
+			s.rewind(20)
+			s.get(20, 60, deliveryReplayed)
+			s.l.unsettled(0, s.now)
+			s.get(20, 60, deliveryRedelivered)
+			s.get(19, 20, deliveryDuplicated)
+			s.pass(10 * time.Second) // what comes now was in nobody's hands
+			s.get(60, 100, deliveryReplayed)
+			s.pass(30 * time.Second)
+			s.l.unsettled(0, s.now)
+			s.get(70, 71, deliveryDuplicated)
+		}, figures{Received: 100, Replayed: 80, Redelivered: 40, Duplicated: 2}},
 		{"what was in hand at the rewind comes, and again", func(s *scene) {
 			s.get(0, 90, deliveryFirst)
 			s.rewind(50)

@@ -23,6 +23,7 @@ const (
 // queueLedger is what a view received from one queue.
 type queueLedger struct {
 	results.LedgerQueue
+	reached int64 // highest received, since the group was last set back; -1 none
 	marks   [marks]mark
 	marked  int // marks made so far
 	growing int // windows whose end still grows
@@ -62,7 +63,7 @@ func (l *ledger) addQueue(v *view, broker, number int32, retry bool, at int) *qu
 		queues = append(queues, nil)
 	}
 	if queues[at] == nil {
-		q := &queueLedger{LedgerQueue: results.LedgerQueue{
+		q := &queueLedger{reached: -1, LedgerQueue: results.LedgerQueue{
 			Broker: (*l.brokers.Load())[broker], Queue: int64(number), Retry: retry, Highest: -1,
 		}}
 		if v.unsettled > l.now.Load() {
@@ -212,9 +213,11 @@ func (l *ledger) again(a *account, k int, q *queueLedger, id Identity, r *driver
 		switch q.Cause(r.Offset) {
 		case results.Replayed:
 			q.Replayed++
+			q.reach(r.Offset)
 			q.replaying(l.now.Load())
 			return deliveryReplayed
 		case results.Undecided:
+			q.reach(r.Offset)
 			return deliveryReplayed
 		case results.Redelivered:
 			q.Redelivered++

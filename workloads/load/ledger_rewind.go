@@ -53,6 +53,7 @@ func (l *ledger) rewound(group int, set map[driver.Queue]int64, was map[driver.Q
 			return
 		}
 		q.rewound(to)
+		q.setBack(to, l.now.Load())
 		from := to // where it stood; of a queue that others read only the broker knows
 		if p, known := was[at]; known && p.Committed >= 0 {
 			from = p.Committed
@@ -82,6 +83,16 @@ func (q *queueLedger) rewound(to int64) {
 	causeless := r.Again.CountBetween(0, to)
 	q.Duplicated += causeless
 	q.Replayed += r.Again.Len() - causeless
+}
+
+// setBack notes that the group stands at to again: what it had committed behind
+// that place is committed no more.
+func (q *queueLedger) setBack(to, now int64) {
+	if to > q.reached {
+		return
+	}
+	q.reached = to - 1
+	q.marks[0], q.marked = mark{now - int64(settleBack), q.reached}, 1
 }
 
 // unskip expects again what an earlier rewind had left out: from offset on.

@@ -40,7 +40,7 @@ func RecordNanos(n int) float64 {
 		for i := range n {
 			d := time.Duration(i%spread) * 7 * time.Microsecond
 			pacer.late(0, d, 1)
-			sender.done(&m, &r, 1, begin.Add(d))
+			sender.done(&m, &r, begin.Add(d))
 			receiver.receive(0, len(m.Body), d)
 		}
 	}

@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -72,14 +73,12 @@ func (i *instance) transmit(m *driver.Message) {
 // done takes the outcome of a send, from any goroutine.
 func (i *instance) done(m *driver.Message, r driver.Result) {
 	now := i.e.clock.Now()
-	expected := i.e.ledger.resolve(m, &r)
-	i.lane.done(m, &r, expected, now)
+	i.e.ledger.resolve(m, &r)
+	i.lane.done(m, &r, now)
 	if r.Code != 0 && r.Outcome != driver.Acked {
 		i.e.refusals.add(now.Sub(i.e.start), r.Code, r.Remark, int64(m.Messages()))
 	}
-	if r.Outcome == driver.Acked {
-		i.e.outage.acked(now)
-	}
+	i.e.outages.ended(now, r.Outcome == driver.Acked)
 	if i.order != nil {
 		i.order.leave(m)
 	}
@@ -98,7 +97,7 @@ type source struct {
 	batch     int // messages of a send
 	lane      lane
 	instances []*instance
-	queues    int // > 0: messages of a key go to one queue of so many
+	keyed     bool // messages of a key go to one queue
 	order     *sequencer
 
 	mu        sync.Mutex
@@ -110,31 +109,21 @@ func newSource(e *engine, g int, instances []*instance) *source {
 	p := &e.plan.Producers[g]
 	s := &source{
 		e: e, group: g, batch: batchOf(e.plan, g), instances: instances, generator: NewGenerator(e.plan, g),
-		queues: e.orderedQueues(g), lane: e.rec.pacer(g),
+		keyed: e.keyed(g), lane: e.rec.pacer(g),
 	}
 	if p.Ordered {
-		most := len(instances) * max(1, p.MaxInFlight)
-		s.order = newSequencer(e, most)
-		shared := &slots{left: most}
+		s.order = newSequencer(e, len(instances)*max(1, p.MaxInFlight)+mostUsers(e.plan, p.Name))
 		for _, i := range instances {
-			i.order, i.slots = s.order, shared // the key decides which instance it is
+			i.order = s.order
 		}
 	}
 	return s
 }
 
-// orderedQueues returns over how many queues keys are spread, 0 where order was not asked for.
-func (e *engine) orderedQueues(g int) int {
+// keyed reports whether the messages of a key share a queue: where order was asked for.
+func (e *engine) keyed(g int) bool {
 	p := &e.plan.Producers[g]
-	if !p.Ordered && !e.ledger.ordered || p.Keys.Kind == workloads.KeyNone || p.Keys.Kind == "" {
-		return 0
-	}
-	for _, t := range e.plan.Topics {
-		if t.Name == p.Topic {
-			return max(1, t.Queues)
-		}
-	}
-	return 0
+	return (p.Ordered || e.ledger.ordered) && p.Keys.Kind != workloads.KeyNone && p.Keys.Kind != ""
 }
 
 // mine reports whether this generator sends the message, of a group whose keys
@@ -148,24 +137,37 @@ func (s *source) mine(index int64) bool {
 	return keyHash(s.generator.Key(index))>>16%uint64(s.e.shards()) == uint64(s.e.cfg.Shard.Index)
 }
 
-// fill makes the messages of arrival a in m, and says which instance sends them.
-func (s *source) fill(m *driver.Message, a Arrival) *instance {
+// fill makes the messages of arrival a in m, says which instance sends them and
+// whether they may leave at once: a key's sequence and its turn are decided together.
+func (s *source) fill(m *driver.Message, a Arrival, token any) (i *instance, free bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m.Intended = s.e.start.Add(a.At)
 	s.generator.Fill(m, a.Index, s.batch)
-	i := s.turn(a.Number)
+	i = s.turn(a.Number)
 	if s.order != nil {
 		i = s.instances[s.generator.Owner(m.Key)]
 	}
 	m.Queue = -1
-	if s.queues > 0 {
-		m.Queue = int32(keyHash(m.Key) % uint64(s.queues))
+	if s.keyed {
+		m.Queue = int32(keyHash(m.Key) & math.MaxInt32) // of all brokers together: the driver knows how many there are
 	}
-	m.Topic, m.Producer, m.Sequence, m.Phase, m.Token = i.topic, i.number, i.sequence, a.Phase, nil
+	m.Topic, m.Producer, m.Sequence, m.Phase, m.Token = i.topic, i.number, i.sequence, a.Phase, token
 	i.sequence += int64(m.Messages())
 	stamp(m, s.e.runID, s.e.levels)
-	return i
+	s.e.ledger.send(m)
+	return i, s.order == nil || s.order.enter(m)
+}
+
+// slotsFor returns where the message of an arrival is taken from: the instance
+// that will send it.
+func (s *source) slotsFor(a Arrival) *slots {
+	if s.order == nil {
+		return s.turn(a.Number).slots
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.instances[s.generator.Owner(s.generator.Key(a.Index))].slots
 }
 
 // turn returns whose turn the n-th send of the group is.
@@ -183,12 +185,19 @@ type pacer struct {
 	schedule *Schedule
 	now      time.Duration // into the run, when it was last looked at; negative before the start
 	gathered []*instance   // that wait for a release
+	waiting  []held        // what they were given since
 	sent     int           // since the last release
+}
+
+// held is a send that waits for a release: it is as late as that.
+type held struct {
+	phase, messages int
+	at              time.Duration // intended
 }
 
 // gatherMost is how many sends are gathered: one that came due meanwhile waits
 // for them.
-const gatherMost = 256
+const gatherMost = 128
 
 // quantum is how long a pacer sleeps at least when it finds several messages
 // due each time that it wakes up. To wake up for each one takes so much of the
@@ -259,7 +268,13 @@ func (p *pacer) release() {
 	for _, i := range p.gathered {
 		i.gatherer.Release()
 	}
-	p.gathered, p.sent = p.gathered[:0], 0
+	if len(p.waiting) > 0 {
+		now := p.e.elapsed()
+		for _, w := range p.waiting {
+			p.lane.late(w.phase, now-w.at, w.messages)
+		}
+	}
+	p.gathered, p.waiting, p.sent = p.gathered[:0], p.waiting[:0], 0
 }
 
 // wait sleeps until at into the run; it reports false when the run has been stopped.
@@ -280,19 +295,26 @@ func (p *pacer) send(a Arrival, more bool) {
 		return
 	}
 	p.e.planned[a.Phase].add(p.group, a.Messages)
-	m := p.turn(a.Number).slots.take()
+	m := p.slotsFor(a).take()
 	if m == nil {
+		p.lane.late(a.Phase, p.e.elapsed()-a.At, a.Messages)
 		p.lane.drop(a.Phase, a.Messages)
 		return
 	}
-	i := p.fill(m, a)
-	p.e.ledger.send(m)
-	if p.sent++; more {
+	i, free := p.fill(m, a, nil)
+	p.sent++
+	if !free { // it may have left already: it is not ours any more
+		p.lane.late(a.Phase, p.e.elapsed()-a.At, a.Messages)
+		return
+	}
+	if more {
 		p.gather(i)
 	}
 	m.Called = p.e.clock.Now()
-	p.lane.late(a.Phase, m.Called.Sub(m.Intended), a.Messages)
-	if p.order == nil || p.order.enter(m) {
-		i.producer.Send(m)
+	if len(p.gathered) > 0 { // it leaves with the others
+		p.waiting = append(p.waiting, held{a.Phase, a.Messages, a.At})
+	} else {
+		p.lane.late(a.Phase, m.Called.Sub(m.Intended), a.Messages)
 	}
+	i.producer.Send(m)
 }

@@ -39,7 +39,7 @@ func (e *engine) keepPhase(i int, group string, t *tally) {
 		whole := h.export()
 		whole.SetTag(results.PhaseTag(logNames[m], group, e.phases[i].Name))
 		if err := e.cfg.Out.Interval(results.LogPhases, e.start.Add(from), e.start.Add(to), whole); err != nil {
-			e.log.Warn("keeping the histograms of whole phases", "phase", e.phases[i].Name, "error", err)
+			e.collector.sinkErr = err
 			return
 		}
 	}

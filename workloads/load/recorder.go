@@ -90,7 +90,7 @@ func (l lane) drop(phase, n int) {
 
 // done records the outcome of a send that became known at now. The messages of
 // a batch have it in common, and count each.
-func (l lane) done(m *driver.Message, r *driver.Result, expected int, now time.Time) {
+func (l lane) done(m *driver.Message, r *driver.Result, now time.Time) {
 	latency, service, n := now.Sub(m.Intended), now.Sub(m.Called), int64(m.Messages())
 	l.shard.mu.Lock()
 	defer l.shard.mu.Unlock()
@@ -103,7 +103,6 @@ func (l lane) done(m *driver.Message, r *driver.Result, expected int, now time.T
 		}
 		return
 	}
-	t.expected += int64(expected)
 	t.acked += payload(m)
 	if m.Request {
 		t.record(replyLatency, latency, n)

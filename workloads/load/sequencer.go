@@ -74,6 +74,20 @@ func (o *sequencer) run(over <-chan struct{}) {
 		case m := <-o.ready:
 			o.e.instanceOf(m.Producer).transmit(m)
 		case <-over:
+			o.settle()
+			return
+		}
+	}
+}
+
+// settle gives what is still held back to producers that are closed, which say
+// that it was not sent: each has an outcome.
+func (o *sequencer) settle() {
+	for {
+		select {
+		case m := <-o.ready:
+			o.e.instanceOf(m.Producer).transmit(m)
+		default:
 			return
 		}
 	}

@@ -119,13 +119,14 @@ func (e *engine) reach(ctx context.Context) error {
 func (e *engine) createTopic(ctx context.Context, t workloads.Topic) error {
 	name := e.names.of(t.Name)
 	exists, err := e.cfg.Admin.CreateTopic(ctx, name, t.Queues)
+	if !exists { // also after an error: some broker may have it
+		e.created.topics = append(e.created.topics, name)
+	}
 	if err != nil {
 		return fmt.Errorf("creating topic %s: %w", name, err)
 	}
 	if exists {
 		e.log.Info("the topic was there before and is used as it is", "topic", name)
-	} else {
-		e.created.topics = append(e.created.topics, name)
 	}
 	return nil
 }
@@ -135,11 +136,11 @@ func (e *engine) createGroup(ctx context.Context, c *workloads.Consumer) error {
 	exists, err := e.cfg.Admin.CreateGroup(ctx, driver.GroupConfig{
 		Name: name, RetryMax: c.MaxReconsume, Broadcast: c.Broadcast, Orderly: c.Mode == workloads.Orderly,
 	})
-	if err != nil {
-		return fmt.Errorf("creating consumer group %s: %w", name, err)
-	}
 	if !exists {
 		e.created.groups = append(e.created.groups, name)
+	}
+	if err != nil {
+		return fmt.Errorf("creating consumer group %s: %w", name, err)
 	}
 	return nil
 }
@@ -173,7 +174,7 @@ func (e *engine) compareClocks(ctx context.Context) {
 // removeCreated takes away what this run created, where the target is not ours
 // alone. It has a time of its own: the run's context may have ended.
 func (e *engine) removeCreated() {
-	if !e.names.isolate {
+	if !e.names.isolate || e.sharded() { // others may still drain
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
@@ -231,7 +232,7 @@ func (e *engine) startProducer(ctx context.Context, g, number, n int) (*instance
 	p := &e.plan.Producers[g]
 	i := newInstance(e, g, number, e.own(n))
 	producer, err := e.cfg.Driver.NewProducer(ctx, driver.ProducerConfig{
-		Group: e.names.of("producer-" + p.Name), Instance: i.name, Topic: i.topic, MaxInFlight: max(1, p.MaxInFlight),
+		Group: e.names.of("producer-" + p.Name), Instance: i.name, Topic: i.topic, MaxInFlight: max(1, p.MaxInFlight) + mostUsers(e.plan, p.Name),
 		Timeout: p.Timeout, Transaction: p.Transaction.On(), Request: p.Request, Done: i.done,
 	})
 	if err != nil {

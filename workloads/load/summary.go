@@ -37,7 +37,7 @@ func (e *engine) summary() *results.Run {
 	}
 	run.Nodes = e.usage.nodes()
 	run.Generator = e.usage.generator()
-	all, judged := e.merged("", -1)
+	all, judged := e.merged("", e.streamsOf("", ""))
 	run.Generator.Lateness = results.LatencyOf(all.hist[lateness].export())
 	run.Generator.Dropped = all.outcomes[driver.Dropped]
 	run.Thresholds = e.thresholds(&run.Ledger)
@@ -83,33 +83,48 @@ func (e *engine) phaseResult(i int) (results.Phase, bool) {
 // sendOperations returns the sends and requests of a phase: all together, and
 // with several producer groups those of each.
 func (e *engine) sendOperations(i int, planned int64, total *tally, d time.Duration) []results.Operation {
-	out := sentBy("", planned, total, d)
+	out := []results.Operation{sentBy("", planned, total, d)}
+	asked, requests := new(tally), int64(0)
+	var groups []results.Operation
 	for g := range e.plan.Producers {
-		if n := e.planned[i].byGroup[g].Load(); n > 0 && len(e.plan.Producers) > 1 {
-			out = append(out, sentBy(e.plan.Producers[g].Name, n, e.totals.at(i, g), d)...)
+		p, t, n := &e.plan.Producers[g], e.totals.at(i, g), e.planned[i].byGroup[g].Load()
+		if n == 0 {
+			continue
 		}
+		groups = append(groups, sentBy(p.Name, n, t, d))
+		if p.Request {
+			asked.add(t)
+			requests += n
+			groups = append(groups, repliedTo(p.Name, n, t, d))
+		}
+	}
+	if requests > 0 {
+		out = append(out, repliedTo("", requests, asked, d))
+	}
+	if len(e.plan.Producers) > 1 {
+		out = append(out, groups...)
 	}
 	return out
 }
 
-// sentBy returns a send operation and, where there were requests, one of replies.
-func sentBy(group string, planned int64, t *tally, d time.Duration) []results.Operation {
-	send := results.Operation{
+func sentBy(group string, planned int64, t *tally, d time.Duration) results.Operation {
+	return results.Operation{
 		Name: results.OpSend, Group: group, Planned: planned, Count: t.outcomes[driver.Acked], Errors: t.failures(),
 		Rate: perSecond(t.outcomes[driver.Acked], d), Bytes: t.acked,
 		Latency: results.LatencyOf(t.hist[sendLatency].export()), ServiceTime: results.LatencyOf(t.hist[sendService].export()),
 		ErrorLatency: results.LatencyOf(t.hist[sendError].export()),
 		NegativeTime: t.negative[sendLatency] + t.negative[sendService] + t.negative[sendError],
 	}
+}
+
+// repliedTo returns the replies to requests.
+func repliedTo(group string, planned int64, t *tally, d time.Duration) results.Operation {
 	n := t.hist[replyLatency].count()
-	if n == 0 {
-		return []results.Operation{send}
-	}
-	return []results.Operation{send, {
-		Name: results.OpReply, Group: group, Planned: planned, Count: n, Errors: map[string]int64{}, Rate: perSecond(n, d),
+	return results.Operation{
+		Name: results.OpReply, Group: group, Planned: planned, Count: n, Errors: t.failures(), Rate: perSecond(n, d),
 		Latency: results.LatencyOf(t.hist[replyLatency].export()), ServiceTime: results.LatencyOf(t.hist[replyService].export()),
 		NegativeTime: t.negative[replyLatency] + t.negative[replyService],
-	}}
+	}
 }
 
 // receiveOperations returns what came of a phase at the consumers: all
@@ -118,8 +133,8 @@ func (e *engine) receiveOperations(i int, total *tally, d time.Duration) []resul
 	out := receivedBy("", total.expected, total, d)
 	for g := range e.plan.Consumers {
 		t := e.totals.at(i, len(e.plan.Producers)+g)
-		if expected := e.expected[i].byGroup[g].Load(); len(e.plan.Consumers) > 1 && (expected > 0 || t.received > 0) {
-			out = append(out, receivedBy(e.plan.Consumers[g].Name, expected, t, d)...)
+		if len(e.plan.Consumers) > 1 && (t.expected > 0 || t.received > 0) {
+			out = append(out, receivedBy(e.plan.Consumers[g].Name, t.expected, t, d)...)
 		}
 	}
 	return out
@@ -151,12 +166,12 @@ func perSecond(n int64, d time.Duration) float64 {
 }
 
 // merged adds up every phase, and those that count: warm-up left out. With a
-// phase's name it is that phase alone, with a stream that stream.
-func (e *engine) merged(phase string, stream int) (all, judged *tally) {
+// phase's name it is that phase alone. It takes the streams that are set.
+func (e *engine) merged(phase string, streams []bool) (all, judged *tally) {
 	all, judged = new(tally), new(tally)
 	for k, t := range e.totals.by {
 		i := k / e.totals.streams
-		if phase != "" && e.phases[i].Name != phase || stream >= 0 && k%e.totals.streams != stream {
+		if phase != "" && e.phases[i].Name != phase || !streams[k%e.totals.streams] {
 			continue
 		}
 		all.add(t)
@@ -165,6 +180,23 @@ func (e *engine) merged(phase string, stream int) (all, judged *tally) {
 		}
 	}
 	return all, judged
+}
+
+// streamsOf tells in which streams an operation is recorded, of one group or, with
+// "", of all that have it: those of the producers, then those of the consumers.
+// Without an operation it is every stream.
+func (e *engine) streamsOf(op, group string) []bool {
+	var out []bool
+	for i := range e.plan.Producers {
+		p := &e.plan.Producers[i]
+		has := op == "" || op == results.OpSend || op == results.OpReply && p.Request
+		out = append(out, has && (group == "" || group == p.Name))
+	}
+	for i := range e.plan.Consumers {
+		has := op == "" || op == results.OpReceive || op == results.OpDelivery
+		out = append(out, has && (group == "" || group == e.plan.Consumers[i].Name))
+	}
+	return out
 }
 
 // shard says which part of the load this generator made, nil when it made all of it.

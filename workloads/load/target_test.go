@@ -285,6 +285,10 @@ func (a fakeAdmin) Rewind(context.Context, string, string, driver.Place, bool) (
 	return nil, nil
 }
 
+func (a fakeAdmin) Stored(context.Context, string, driver.Queue, int64) (at time.Time, found bool, err error) {
+	return at, false, nil
+}
+
 func (a fakeAdmin) DeadLetters(context.Context, string, func(*driver.Received)) error { return nil }
 
 func (a fakeAdmin) Clock(context.Context) (ahead, uncertain time.Duration, err error) {

@@ -43,12 +43,11 @@ func (e *engine) figure(t workloads.Threshold, l *results.Ledger) (value float64
 	case t.Op == "":
 		return ledgerFigure(t.Metric, l)
 	}
-	_, judged := e.merged(t.Phase, e.streamOf(t.Op, t.Group))
-	planned, span := e.extent(t.Phase)
+	streams := e.streamsOf(t.Op, t.Group)
+	_, judged := e.merged(t.Phase, streams)
+	planned, span := e.extent(t.Phase, streams)
 	if t.Op == results.OpReceive || t.Op == results.OpDelivery {
 		planned = judged.expected
-	} else if t.Group != "" {
-		planned = completed(t.Op, judged)
 	}
 	return opFigure(t.Op, t.Metric, judged, planned, span)
 }
@@ -69,17 +68,21 @@ func opFigure(op, metric string, t *tally, planned int64, span time.Duration) (v
 	return 0, false
 }
 
-// extent returns the arrivals and the length of a phase, or of all phases but
-// warm-up and drain.
-func (e *engine) extent(phase string) (planned int64, span time.Duration) {
+// extent returns the length of a phase, or of all phases but warm-up and drain,
+// and the arrivals of those producers in it whose streams are set.
+func (e *engine) extent(phase string, streams []bool) (planned int64, span time.Duration) {
 	for i := range e.phases {
 		p := &e.phases[i]
 		if phase == "" && (p.Warmup || p.Drain) || phase != "" && p.Name != phase {
 			continue
 		}
 		from, to := e.bounds(i)
-		planned += e.planned[i].total()
 		span += to - from
+		for g := range e.plan.Producers {
+			if streams[g] {
+				planned += e.planned[i].byGroup[g].Load()
+			}
+		}
 	}
 	return planned, span
 }

@@ -18,6 +18,10 @@ func (e *engine) verdict(judged *tally) results.Verdict {
 		v.Status = results.Incomplete
 		v.Reasons = append(v.Reasons, e.why)
 	}
+	if e.why == "" && e.collector.sinkErr != nil {
+		v.Status = results.Incomplete
+		v.Reasons = append(v.Reasons, fmt.Sprintf("the last of the results could not be written (%v): make room or choose another --out", e.collector.sinkErr))
+	}
 	faults, notes := e.judgeMachine(tooLate(judged.hist[lateness].export(), e.limits.LatenessP99))
 	for _, reason := range append(e.faultsOfMeasurement(judged), faults...) {
 		if v.Status == results.Valid {
@@ -41,6 +45,14 @@ func (e *engine) faultsOfMeasurement(t *tally) []string {
 	add(tooLate(t.hist[lateness].export(), e.limits.LatenessP99))
 	add(tooManyDrops(t.outcomes[driver.Dropped], e.plannedJudged(), e.limits.DropShare))
 	add(steppedClock(e.collector.jumps))
+	e.diary.mu.Lock()
+	defer e.diary.mu.Unlock()
+	for _, ev := range e.diary.events {
+		if ev.Failed {
+			add(fmt.Sprintf("what the workload was to do did not happen: %s of %s%s at %s: %s",
+				ev.What, ev.Group, ev.Target, roundDuration(time.Duration(ev.AtMillis)*time.Millisecond), ev.Result))
+		}
+	}
 	return out
 }
 
@@ -150,7 +162,7 @@ func notJudged(text, metric string, samples int64) string {
 
 // samples counts the latencies that a threshold is about.
 func (e *engine) samples(t workloads.Threshold) int64 {
-	_, judged := e.merged(t.Phase, e.streamOf(t.Op, t.Group))
+	_, judged := e.merged(t.Phase, e.streamsOf(t.Op, t.Group))
 	of := map[string]measure{
 		results.OpSend: sendLatency, results.OpReceive: receiveLatency, results.OpReply: replyLatency, results.OpDelivery: deliveryError,
 	}

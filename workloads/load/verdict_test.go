@@ -226,7 +226,7 @@ func TestVerdict(t *testing.T) {
 			if tt.engine != nil {
 				tt.engine(e)
 			}
-			_, judged := e.merged("", -1)
+			_, judged := e.merged("", e.streamsOf("", ""))
 			v := e.verdict(judged)
 			got := strings.Join(v.Reasons, "\n")
 			if v.Status != tt.status || !strings.Contains(got, tt.reason) || (tt.reason == "") != (got == "") {

@@ -15,7 +15,7 @@ import (
 // the phase as well. But nothing that counts or is a rate is asked of that one.
 type window struct {
 	workloads.Threshold
-	stream   int // -1: all
+	streams  []bool
 	phases   []bool
 	from, to time.Duration // of the phases
 	began    time.Duration // the current stretch
@@ -47,7 +47,7 @@ func (e *engine) newWindows() []*window {
 
 func (e *engine) newWindow(t workloads.Threshold) *window {
 	t.Window = max(t.Window, shortestWindow)
-	w := &window{Threshold: t, stream: e.streamOf(t.Op, t.Group), phases: make([]bool, len(e.phases)), from: -1}
+	w := &window{Threshold: t, streams: e.streamsOf(t.Op, t.Group), phases: make([]bool, len(e.phases)), from: -1}
 	for i := range e.phases {
 		p := &e.phases[i]
 		if w.phases[i] = t.Phase == p.Name || t.Phase == "" && !p.Warmup; !w.phases[i] {
@@ -65,27 +65,9 @@ func (e *engine) newWindow(t workloads.Threshold) *window {
 	return w
 }
 
-// streamOf returns the stream of a producer or consumer group, -1 for all.
-func (e *engine) streamOf(op, group string) int {
-	if op == results.OpReceive || op == results.OpDelivery {
-		for c := range e.plan.Consumers {
-			if e.plan.Consumers[c].Name == group {
-				return len(e.plan.Producers) + c
-			}
-		}
-		return -1
-	}
-	for g := range e.plan.Producers {
-		if e.plan.Producers[g].Name == group {
-			return g
-		}
-	}
-	return -1
-}
-
 // add takes what was measured since the last time.
 func (w *window) add(phase, stream int, t *tally) {
-	if w.phases[phase] && (w.stream < 0 || w.stream == stream) {
+	if w.phases[phase] && w.streams[stream] {
 		w.tally.add(t)
 	}
 }

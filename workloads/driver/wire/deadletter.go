@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"rmqbench/refbroker/protocol"
 	"rmqbench/workloads/driver"
@@ -107,4 +108,24 @@ func pulled(code int32) bool {
 		return true
 	}
 	return false
+}
+
+// Stored returns when the message at an offset of a queue was stored.
+func (a *Admin) Stored(ctx context.Context, topic string, q driver.Queue, offset int64) (at time.Time, found bool, err error) {
+	masters, err := a.names.masters(ctx)
+	if err != nil {
+		return at, false, fmt.Errorf("message %d of topic %s: %w", offset, topic, err)
+	}
+	from := target{protocol.MessageQueue{Topic: topic, BrokerName: q.Broker, QueueID: q.ID}, masters[q.Broker]}
+	resp, err := a.pull(ctx, from, offset)
+	if err != nil {
+		return at, false, fmt.Errorf("message %d of topic %s: %w", offset, topic, err)
+	}
+	err = protocol.DecodeMessages(resp.Body, func(m *protocol.Message) error {
+		if m.QueueOffset == offset {
+			at, found = time.UnixMilli(m.StoreTimestamp), true
+		}
+		return nil
+	})
+	return at, found, err
 }

@@ -81,15 +81,16 @@ func (a *Admin) askOffset(ctx context.Context, q target, code int32, more ...pro
 }
 
 // Rewind sets the group to a place in each queue of topic. A place that a queue
-// does not have becomes its nearest end: the answer says what was set. When
+// does not have becomes its nearest end: the answer says what was set, with an
+// error that of the queues that were set before it. When
 // members run (online) the brokers are asked to reset, which makes the members
 // go on from there; otherwise the offsets are committed.
 func (a *Admin) Rewind(ctx context.Context, group, topic string, to driver.Place, online bool) (map[driver.Queue]int64, error) {
 	out, err := a.rewind(ctx, group, topic, to, online)
 	if err != nil {
-		return nil, fmt.Errorf("setting group %s back in topic %s: %w", group, topic, err)
+		err = fmt.Errorf("setting group %s back in topic %s: %w", group, topic, err)
 	}
-	return out, nil
+	return out, err
 }
 
 func (a *Admin) rewind(ctx context.Context, group, topic string, to driver.Place, online bool) (map[driver.Queue]int64, error) {
@@ -114,7 +115,7 @@ func (a *Admin) rewind(ctx context.Context, group, topic string, to driver.Place
 			err = a.setCommitted(ctx, q, group, at)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s queue %d: %w", q.BrokerName, q.QueueID, err)
+			return out, fmt.Errorf("%s queue %d: %w", q.BrokerName, q.QueueID, err)
 		}
 		out[queueOf(q.MessageQueue)] = at
 	}
