@@ -174,7 +174,14 @@ func (e *engine) compareClocks(ctx context.Context) {
 // removeCreated takes away what this run created, where the target is not ours
 // alone. It has a time of its own: the run's context may have ended.
 func (e *engine) removeCreated() {
-	if !e.names.isolate || e.sharded() { // others may still drain
+	if !e.names.isolate {
+		return
+	}
+	if e.sharded() { // others may still drain
+		if len(e.created.topics)+len(e.created.groups) > 0 {
+			e.log.Warn("what this run created stays on the cluster, for other shards may still need it; remove it when all have ended",
+				"topics", e.created.topics, "groups", e.created.groups)
+		}
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
