@@ -224,7 +224,8 @@ func (e *engine) run(ctx context.Context) (*results.Run, error) {
 
 // setStart decides when the load begins. Several generators have agreed on it.
 func (e *engine) setStart() error {
-	e.start = e.clock.Now().Add(e.lead())
+	now := e.clock.Now()
+	e.start = now.Add(e.lead())
 	if e.cfg.Start.IsZero() {
 		return nil
 	}
@@ -232,7 +233,7 @@ func (e *engine) setStart() error {
 		return fmt.Errorf("the common start %s was missed by %s: this generator was not ready; agree on a later one",
 			e.cfg.Start.UTC().Format(time.RFC3339), late.Round(time.Millisecond))
 	}
-	e.start = e.clock.Now().Add(e.cfg.Start.Sub(e.clock.Now()))
+	e.start = now.Add(e.cfg.Start.Sub(now)) // to the nanosecond: a message due between two phases is in the same one for all
 	return nil
 }
 

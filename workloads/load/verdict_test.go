@@ -235,3 +235,16 @@ func TestVerdict(t *testing.T) {
 		})
 	}
 }
+
+// TestCommonStart: generators that agreed on a start begin then to the
+// nanosecond, or a message between two phases would be in another one for each.
+func TestCommonStart(t *testing.T) {
+	t.Parallel()
+	agreed := time.Now().Add(time.Hour).Truncate(time.Second)
+	for range 1000 {
+		e := judgedEngine(t, func(_ *workloads.Plan, c *Config) { c.Clock, c.Start = nil, agreed })
+		if err := e.setStart(); err != nil || e.start.UnixNano() != agreed.UnixNano() {
+			t.Fatalf("begins %s after the start, %v", e.start.Sub(agreed), err)
+		}
+	}
+}
