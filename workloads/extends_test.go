@@ -220,7 +220,7 @@ phases:
 	}{
 		{"", "60", "2s 4m0s 1m0s 3s 2m0s 3s 30m0s 1s"},
 		{"", "0.5", "2s 2s 500ms 3s 1s 3s 30s 1s"},
-		{"  drain: {duration: 10s}\n", "0.5", "2s 2s 500ms 3s 1s 3s 5s 1s"},
+		{"  drain: {duration: 10s}\n", "0.5", "2s 2s 500ms 3s 1s 3s 10s 1s"},
 		{"  drain:\n", "2", "2s 8s 2s 3s 4s 3s 1m0s 1s"},
 	} {
 		p := parse(t, fmt.Sprintf(text, c.drain), "scale="+c.scale)

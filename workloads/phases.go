@@ -56,8 +56,8 @@ func (d *decoder) readPhase(name, path string, n *node) Phase {
 	if p.Warmup {
 		d.scale = 1
 	}
-	if p.Drain && !o.has("duration") {
-		p.Duration = d.drainTime()
+	if p.Drain {
+		p.Duration = d.drainTime(o.duration("duration", defaultDrain, time.Millisecond, maxPhase))
 	} else if o.required("duration", "for example `duration: 30s`") != nil {
 		p.Duration = max(d.scaled(o.duration("duration", time.Second, time.Millisecond, maxPhase)), time.Millisecond)
 	}
@@ -98,9 +98,9 @@ func (d *decoder) addDrain() {
 		name = "final-drain"
 	}
 	d.scale = d.stretch
-	d.plan.Phases = append(d.plan.Phases, Phase{Name: name, Duration: d.drainTime(), Drain: true})
+	d.plan.Phases = append(d.plan.Phases, Phase{Name: name, Duration: d.drainTime(defaultDrain), Drain: true})
 }
 
-// drainTime is how long a drain may take that says nothing: a longer run may
-// leave more behind, a shorter one has no reason to be less patient.
-func (d *decoder) drainTime() time.Duration { return max(defaultDrain, d.scaled(defaultDrain)) }
+// drainTime is how long a drain may take: a longer run may leave more behind, a
+// shorter one has no reason to be less patient.
+func (d *decoder) drainTime(t time.Duration) time.Duration { return max(t, d.scaled(t)) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"rmqbench/workloads"
 	"rmqbench/workloads/driver"
 )
 
@@ -15,6 +16,7 @@ const (
 	// checkPatience is how long brokers take by default to ask for a half message,
 	// or to bring a message again that failed a few times.
 	checkPatience = 2 * time.Minute
+	duePatience   = 5 * time.Second // that a delayed message may come late by, and not be lost
 )
 
 // drained reports whether all that was acknowledged has been received for a
@@ -68,13 +70,9 @@ func (e *engine) waitsFor(st ledgerState) bool {
 // longestWay is how long a message can be on its way without being behind in any
 // queue that the lag is of: delayed, half, or waiting for its retry.
 func (e *engine) longestWay() (d time.Duration) {
-	for _, p := range e.plan.Producers {
-		if p.Delay.Level > 0 && p.Delay.Level < len(e.levels) {
-			d = max(d, e.levels[p.Delay.Level])
-		}
-		if a := p.Delay.After; a.Kind != "" {
-			d = max(d, time.Duration(max(a.Max, a.A, a.B))*time.Microsecond)
-		}
+	for i := range e.plan.Producers {
+		p := &e.plan.Producers[i]
+		d = max(d, e.longestDelay(p))
 		if p.Transaction.Unknown > 0 {
 			d = max(d, checkPatience)
 		}
@@ -85,6 +83,28 @@ func (e *engine) longestWay() (d time.Duration) {
 		}
 	}
 	return d
+}
+
+// longestDelay is how much later than sent the messages of a producer group can be due.
+func (e *engine) longestDelay(p *workloads.Producer) (d time.Duration) {
+	if p.Delay.Level > 0 && p.Delay.Level < len(e.levels) {
+		d = e.levels[p.Delay.Level]
+	}
+	if a := p.Delay.After; a.Kind != "" {
+		d = max(d, time.Duration(max(a.Max, a.A, a.B))*time.Microsecond)
+	}
+	return d
+}
+
+// undue reports whether messages of topic may not have been due when the run ended.
+func (e *engine) undue(topic string) bool {
+	for i := range e.plan.Producers {
+		p := &e.plan.Producers[i]
+		if d := e.longestDelay(p); p.Topic == topic && d > 0 && e.elapsed() < e.loadEnd()+d+duePatience {
+			return true
+		}
+	}
+	return false
 }
 
 // lookForDead reads the dead letter queues of groups that fail messages, now and
@@ -130,6 +150,10 @@ func (e *engine) lookBehind() {
 		ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
 		lag, err := e.cfg.Admin.Lag(ctx, e.names.of(c.Name), e.names.of(c.Topic))
 		cancel()
-		e.consumedAll[g] = err == nil && lag == 0 && !c.Broadcast || c.Broadcast && e.why == "" && e.waited
+		all := lag == 0 // and not what the broker keeps for later
+		if c.Broadcast {
+			all = e.why == "" && e.waited
+		}
+		e.consumedAll[g] = err == nil && all && !e.undue(c.Topic)
 	}
 }

@@ -66,6 +66,22 @@ func TestBacklogIsNotLost(t *testing.T) {
 	})
 }
 
+// TestUndueIsNotLost: what a broker may still keep for its time when the drain is
+// over is left; long after that time it is lost.
+func TestUndueIsNotLost(t *testing.T) {
+	t.Parallel()
+	for delay, lost := range map[time.Duration]int64{2 * time.Second: 1, 20 * time.Second: 0} {
+		tg, plan := newTarget(), simplePlan(100, time.Second) // with a drain of 10 s
+		plan.Producers[0].Delay = workloads.Delay{After: workloads.Dist{Kind: workloads.DistFixed, A: float64(delay.Microseconds())}, Share: 1}
+		tg.plant = every(map[int64]deed{40: lose})
+		run(t, configOf(tg, plan), tg, func(r *results.Run) {
+			if r.Ledger.Lost != lost || r.Ledger.Acked-r.Ledger.Received != 1 {
+				t.Errorf("delayed by %s: received %d of %d, lost %d", delay, r.Ledger.Received, r.Ledger.Acked, r.Ledger.Lost)
+			}
+		})
+	}
+}
+
 func TestEndsEarly(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
