@@ -12,7 +12,7 @@ func Line(rec *results.Record, o Options) string {
 	run := &rec.Run
 	mark, word, _ := verdict(run.Verdict.Status)
 	parts := []string{o.paint(statusStyle(run.Verdict.Status), mark+" "+word)}
-	if _, sentence, failed := thresholds(run.Thresholds); len(run.Thresholds) > 0 && run.Shard == nil {
+	if _, sentence, failed := thresholds(run); len(run.Thresholds) > 0 && run.Shard == nil {
 		if failed {
 			sentence = o.paint(bad, sentence)
 		}

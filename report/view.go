@@ -93,7 +93,7 @@ func newView(g *gathered) *view {
 		Numbers: numbers(rec), Figure: "latency",
 	}
 	v.Mark, v.Word, v.Sentence = verdict(run.Verdict.Status)
-	v.Thresholds, v.Passed, v.Failed = thresholds(run.Thresholds)
+	v.Thresholds, v.Passed, v.Failed = thresholds(run)
 	if rec.Recovered && v.Thresholds == nil {
 		v.Passed = "The thresholds were not judged: the run did not reach its end."
 	}
@@ -142,7 +142,10 @@ func verdict(s results.Status) (mark, word, sentence string) {
 	return "…", "Incomplete", "The run did not reach its end: these figures cover what was measured until then."
 }
 
-func thresholds(all []results.Threshold) (t *table, sentence string, failed bool) {
+// thresholds tells how the demands were met. Of a run that did not reach its end
+// a threshold can only have failed.
+func thresholds(run *results.Run) (t *table, sentence string, failed bool) {
+	all, early := run.Thresholds, run.Verdict.Status == results.Incomplete
 	if len(all) == 0 {
 		return nil, "The workload sets no thresholds.", false
 	}
@@ -150,9 +153,12 @@ func thresholds(all []results.Threshold) (t *table, sentence string, failed bool
 	bad := 0
 	for _, th := range all {
 		word := "✓ passed"
-		if !th.Passed {
+		switch {
+		case !th.Passed:
 			word = "✗ failed"
 			bad++
+		case early:
+			word = "– held so far"
 		}
 		t.addIf(!th.Passed, word, clean(th.Expression), "measured "+clean(th.Actual))
 	}
@@ -161,6 +167,8 @@ func thresholds(all []results.Threshold) (t *table, sentence string, failed bool
 		return t, "The threshold failed.", true
 	case bad > 0:
 		return t, fmt.Sprintf("%d of %s failed.", bad, plural(int64(len(all)), "threshold")), true
+	case early:
+		return t, "The thresholds were not judged, for the run did not reach its end.", false
 	case len(all) == 1:
 		return t, "The threshold passed.", false
 	}
@@ -290,8 +298,11 @@ func lostNumber(rec *results.Record) number {
 	case l.Sent == 0:
 		n.Note = "nothing was sent"
 		return n
+	case l.Left > 0 && l.Lost == 0:
+		n.Value = "not known"
+		n.Note = Count(l.Left) + " had not been consumed when the run ended, "
 	}
-	n.Note = "of " + Count(l.Acked) + " acknowledged"
+	n.Note += "of " + Count(l.Acked) + " acknowledged"
 	for _, c := range []struct {
 		name string
 		n    int64

@@ -62,6 +62,7 @@ func ledgerRows(l results.Ledger) []ledgerRow {
 		{"Redelivered", l.Redelivered, false, false, "came again: not yet committed when members or a broker came or went"},
 		{"Dead letters", l.Dead, false, false, "failed until they were put into the dead letter queue"},
 		{"Rolled back", l.RolledBack, false, false, "half messages, not to be seen by anybody"},
+		{"Not reached", l.Left, false, false, "acknowledged, and not consumed when the run ended: lost or not, nobody knows"},
 		{"Lost", l.Lost, true, true, "acknowledged, never received by a group"},
 		{"Duplicated", l.Duplicated, true, true, "received again by the same group, without a cause"},
 		{"Out of order", l.OutOfOrder, true, true, "per key, where the workload asks for order"},
@@ -85,6 +86,7 @@ func groupLedgers(all []results.GroupLedger) table {
 		{"Expected", true, func(g results.GroupLedger) int64 { return g.Expected }},
 		{"Received", true, func(g results.GroupLedger) int64 { return g.Received }},
 		{"Lost", true, func(g results.GroupLedger) int64 { return g.Lost }},
+		{"Not reached", false, func(g results.GroupLedger) int64 { return g.Left }},
 		{"Duplicated", true, func(g results.GroupLedger) int64 { return g.Duplicated }},
 		{"Out of order", true, func(g results.GroupLedger) int64 { return g.OutOfOrder }},
 		{"Retried", false, func(g results.GroupLedger) int64 { return g.Retried }},
@@ -124,7 +126,15 @@ func violations(all []results.Violation) table {
 	t := table{Caption: caption, Left: 3,
 		Head: []string{"Kind", "Group", "Broker", "Queue", "Offset", "Producer", "Sequence"}}
 	for _, v := range all {
-		t.add(clean(v.Kind), clean(v.Group), clean(v.Broker), strconv.Itoa(v.Queue), Count(v.Offset), strconv.Itoa(v.Producer), Count(v.Sequence))
+		t.add(clean(v.Kind), clean(v.Group), clean(v.Broker), queueName(v), Count(v.Offset), strconv.Itoa(v.Producer), Count(v.Sequence))
 	}
 	return t
+}
+
+// queueName tells a queue of the group's retry topic from one of the topic.
+func queueName(v results.Violation) string {
+	if v.Retry {
+		return strconv.Itoa(v.Queue) + " (retry)"
+	}
+	return strconv.Itoa(v.Queue)
 }

@@ -2,10 +2,9 @@ package results
 
 import "math"
 
-// LedgerRest is what of a ledger's accounts is neither received nor lost.
+// LedgerRest is what of a ledger's accounts has no figure of its own.
 type LedgerRest struct {
 	InFlight int64 // sent, and no outcome; counted as unknown
-	Left     int64 // had not been reached when the run ended
 	Skipped  int64 // left out by a rewind forward
 }
 
@@ -174,7 +173,7 @@ func (f *figures) lost(a *LedgerAccount, v *LedgerAccountView, g *GroupLedger, s
 		}
 	}
 	if !passed && !f.consumed[v.View] {
-		f.rest.Left++
+		g.Left++
 		return
 	}
 	g.Lost++
@@ -207,7 +206,7 @@ func (f *figures) queues(view int, v *LedgerView) {
 		}
 		for i := range q.Rewinds {
 			g.NotReplayed += q.NotReplayedBy(i, f.consumed[view], func(offset int64) {
-				f.note(Violation{Kind: KindNotReplayed, Group: v.Name(), Producer: -1, Sequence: -1, Broker: q.Broker, Queue: int(q.Queue), Offset: offset})
+				f.note(Violation{Kind: KindNotReplayed, Group: v.Name(), Producer: -1, Sequence: -1, Broker: q.Broker, Queue: int(q.Queue), Offset: offset, Retry: q.Retry})
 			})
 		}
 	}
@@ -273,5 +272,6 @@ func (f *figures) finish() {
 		f.out.Redelivered += g.Redelivered
 		f.out.NotReplayed += g.NotReplayed
 		f.out.Dead += g.Dead
+		f.out.Left += g.Left
 	}
 }

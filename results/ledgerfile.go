@@ -14,7 +14,7 @@ import (
 // LedgerFile is the name of the ledger in a run's folder. It is written as the
 // run goes on, so that the accounts survive the death of the generator.
 //
-//	8 bytes   "RMQBLDG1"
+//	8 bytes   "RMQBLDG2"
 //	…         the state, in the order of the code methods below
 //	4 bytes   CRC-32C of all before, big-endian
 //
@@ -23,7 +23,7 @@ import (
 // Its size is bounded by what is missing, as that of the ledger is.
 const LedgerFile = "ledger.bin"
 
-const ledgerMagic = "RMQBLDG1"
+const ledgerMagic = "RMQBLDG2"
 
 // maxLedgerFile bounds what is read.
 const maxLedgerFile = 4 << 30
@@ -161,7 +161,7 @@ func (a *LedgerAccount) code(c coder, views int) {
 	a.Places.code(c)
 	items(c, &a.Views, func(v *LedgerAccountView) {
 		numbersOf(c, &v.View, &v.Expected, &v.Received, &v.Duplicated, &v.OutOfOrder, &v.Retried, &v.Deferred)
-		setsOf(c, &v.Seen, &v.Filtered, &v.Again, &v.Owed, &v.Strays, &v.Dead)
+		setsOf(c, &v.Seen, &v.Filtered, &v.Again, &v.Twice, &v.Owed, &v.Strays, &v.Dead)
 		if r, ok := c.(*reader); ok && (v.View < 0 || v.View >= int64(views)) {
 			r.fail("an account is about a group that there is none of")
 			v.View = 0
@@ -195,6 +195,7 @@ func (v *Violation) code(c coder) {
 	c.text(&v.Group)
 	c.text(&v.Broker)
 	numbersOf(c, &producer, &v.Sequence, &queue, &v.Offset)
+	truth(c, &v.Retry)
 	v.Producer, v.Queue = int(producer), int(queue)
 }
 

@@ -85,7 +85,7 @@ func TestDamagedLedgerFiles(t *testing.T) {
 		want string
 	}{
 		"empty":                {nil, "does not begin"},
-		"other magic":          {[]byte("RMQBLDG2 and more"), "does not begin"},
+		"other magic":          {[]byte("RMQBLDG9 and more"), "does not begin"},
 		"torn":                 {whole[:len(whole)-1], "checksum"},
 		"a flipped bit":        {flipped, "checksum"},
 		"cut, with a checksum": {encodedLedger(w.b[:len(w.b)/3]), "damaged"},

@@ -152,7 +152,7 @@ func (m *merged) cause(p *LedgerQueue, offset int64) {
 		if len(m.causeless) < MaxViolations {
 			m.causeless = append(m.causeless, Violation{
 				Kind: KindDuplicated, Group: m.view.Name(), Producer: -1, Sequence: -1,
-				Broker: p.Broker, Queue: int(p.Queue), Offset: offset,
+				Broker: p.Broker, Queue: int(p.Queue), Offset: offset, Retry: p.Retry,
 			})
 		}
 	}
@@ -316,6 +316,10 @@ func (v *LedgerAccountView) merge(w *LedgerAccountView, m *merged, producer int)
 	}
 	v.Seen.Union(&w.Seen)
 	v.Filtered.Union(&w.Filtered)
+	v.Twice.Union(&w.Twice)
+	for from, to := range v.Again.And(&w.Again) {
+		v.Twice.AddRange(from, to)
+	}
 	v.Again.Union(&w.Again)
 	v.Owed.Union(&w.Owed)
 	v.Strays.Union(&w.Strays)
@@ -331,7 +335,7 @@ func (v *LedgerAccountView) seenTwice(w *LedgerAccountView, sequence int64, m *m
 		w.Owed.Remove(sequence)
 	}
 	stray := v.Strays.Has(sequence) || w.Strays.Has(sequence)
-	if stray && (v.Again.Remove(sequence) || w.Again.Remove(sequence)) {
+	if stray && (v.Retry(sequence) || w.Retry(sequence)) {
 		if !v.Strays.Remove(sequence) {
 			w.Strays.Remove(sequence)
 		}

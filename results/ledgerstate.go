@@ -141,6 +141,7 @@ type LedgerAccountView struct {
 	Seen     SequenceSet
 	Filtered SequenceSet // of Seen: not to be received, by an expression
 	Again    SequenceSet // the handler failed them, and the retry may come
+	Twice    SequenceSet // of those: it failed them again before the retry came, which brings another
 	Owed     SequenceSet // of those: nothing came since
 	Strays   SequenceSet // came first as a retry: other generators' members had failed them
 	Dead     SequenceSet // found in the dead letter queue
@@ -150,6 +151,18 @@ type LedgerAccountView struct {
 	// generators have consumers too: only they may know the cause. Without it, they
 	// are duplicates.
 	Deferred int64
+}
+
+// Fail notes that the handler failed a message: it may come once more.
+func (v *LedgerAccountView) Fail(sequence int64) {
+	if !v.Again.Add(sequence) {
+		v.Twice.Add(sequence)
+	}
+}
+
+// Retry reports whether a retry of the message may come, and takes it.
+func (v *LedgerAccountView) Retry(sequence int64) bool {
+	return v.Twice.Remove(sequence) || v.Again.Remove(sequence)
 }
 
 // Send notes that the n messages from sequence on are about to be sent. It

@@ -170,6 +170,10 @@ func (m *merger) bounds(slot int) (from, to time.Duration) {
 
 // write fills the folder of the merged run.
 func (m *merger) write(w *Writer, ledgers Ledgers) error {
+	whole := slices.ContainsFunc(m.recs, func(r *Record) bool { return slices.Contains(r.Logs(), LogPhases) })
+	for _, r := range m.recs {
+		r.lookForLogs(whole)
+	}
 	logs, err := m.mergeLogs(w)
 	if err != nil {
 		return err
@@ -212,6 +216,9 @@ func (m *merger) verdict() Verdict {
 	}
 	worse := map[Status]int{Valid: 0, Invalid: 1, Incomplete: 2}
 	for _, r := range m.recs {
+		if len(r.Problems) > 0 { // thresholds are judged on what is left of it
+			v.Status = Incomplete
+		}
 		if worse[r.Run.Verdict.Status] > worse[v.Status] {
 			v.Status = r.Run.Verdict.Status
 		}

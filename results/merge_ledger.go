@@ -57,13 +57,13 @@ func (l *Ledger) counts() []*int64 {
 	return []*int64{
 		&l.Sent, &l.Acked, &l.Failed, &l.Unknown, &l.Received, &l.Lost, &l.Duplicated, &l.OutOfOrder, &l.Corrupt, &l.Foreign,
 		&l.Retried, &l.Replayed, &l.Redelivered, &l.NotReplayed, &l.Dead, &l.Early, &l.RolledBack, &l.Visible,
-		&l.UnknownReceived, &l.FailedReceived,
+		&l.UnknownReceived, &l.FailedReceived, &l.Left,
 	}
 }
 
 func (g *GroupLedger) counts() []*int64 {
 	return []*int64{
-		&g.Expected, &g.Received, &g.Lost, &g.Duplicated, &g.OutOfOrder, &g.Retried, &g.Replayed, &g.Redelivered, &g.NotReplayed, &g.Dead,
+		&g.Expected, &g.Received, &g.Lost, &g.Duplicated, &g.OutOfOrder, &g.Retried, &g.Replayed, &g.Redelivered, &g.NotReplayed, &g.Dead, &g.Left,
 	}
 }
 

@@ -78,7 +78,7 @@ func TestRecoverLedger(t *testing.T) {
 	if l := r.Run.Ledger; l.Sent != 10 || l.Received != 3 || l.Lost != 0 || !r.LedgerAsOf.Equal(second(2)) {
 		t.Errorf("%+v as of %v", l, r.LedgerAsOf)
 	}
-	if err := os.WriteFile(filepath.Join(w.Dir(), LedgerFile), []byte("RMQBLDG1torn"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(w.Dir(), LedgerFile), []byte("RMQBLDG2torn"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r, err = Open(w.Dir())

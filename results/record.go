@@ -153,6 +153,30 @@ func (r *Record) Logs() []string {
 	return names
 }
 
+// lookForLogs makes a problem of every log that the run's figures are of, and
+// that is not there. whole says that there has to be one of whole phases.
+func (r *Record) lookForLogs(whole bool) {
+	have, want := r.Logs(), map[string]bool{}
+	for _, p := range r.Run.Phases {
+		for _, o := range p.Operations {
+			if o.Group == "" && o.Latency.Count > 0 {
+				want[o.Name] = true
+			}
+		}
+	}
+	if whole && len(want) > 0 {
+		want[LogPhases] = true
+	}
+	for _, name := range sortedKeys(want) {
+		if !slices.Contains(have, name) {
+			r.problem("The log %s.hlog is not there.", name)
+		}
+	}
+	if len(want) > 0 && len(r.Points) == 0 {
+		r.problem("The timeline is not there.")
+	}
+}
+
 // Intervals gives each interval of the log called name to f, in order. A log
 // that is not there has none; of a torn one, all whole lines are given and the
 // error is ErrTorn.

@@ -9,7 +9,10 @@
 // Latencies are integers in microseconds, times are RFC 3339 in UTC.
 package results
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Schema names the layout of run.json that this package writes.
 const Schema = "rmqbench.run/v1"
@@ -182,6 +185,10 @@ type Ledger struct {
 	UnknownReceived int64 `json:"unknownReceived"` // of Unknown, received by some group: they had been stored
 	FailedReceived  int64 `json:"failedReceived"`  // of Failed, received by some group
 
+	// Left are acknowledged messages that their group had not reached when the run
+	// ended: whether they are lost nobody knows.
+	Left int64 `json:"left"`
+
 	Groups []GroupLedger `json:"groups"` // by consumer group
 }
 
@@ -198,6 +205,32 @@ type GroupLedger struct {
 	Redelivered int64  `json:"redelivered"`
 	NotReplayed int64  `json:"notReplayed"`
 	Dead        int64  `json:"dead"`
+	Left        int64  `json:"left"`
+}
+
+// Figure returns a count by its name in JSON: of the ledger or, with a group's
+// name, of that group's part. ok is false when there is none.
+func (l *Ledger) Figure(group, metric string) (n int64, ok bool) {
+	all := map[string]int64{
+		"sent": l.Sent, "acked": l.Acked, "failed": l.Failed, "unknown": l.Unknown, "received": l.Received,
+		"lost": l.Lost, "duplicated": l.Duplicated, "outOfOrder": l.OutOfOrder, "corrupt": l.Corrupt, "foreign": l.Foreign,
+		"retried": l.Retried, "replayed": l.Replayed, "redelivered": l.Redelivered, "notReplayed": l.NotReplayed,
+		"dead": l.Dead, "early": l.Early, "rolledBack": l.RolledBack, "visible": l.Visible,
+		"unknownReceived": l.UnknownReceived, "failedReceived": l.FailedReceived, "left": l.Left,
+	}
+	if group != "" {
+		i := slices.IndexFunc(l.Groups, func(g GroupLedger) bool { return g.Name == group })
+		if i < 0 {
+			return 0, false
+		}
+		g := &l.Groups[i]
+		all = map[string]int64{
+			"received": g.Received, "lost": g.Lost, "duplicated": g.Duplicated, "outOfOrder": g.OutOfOrder, "retried": g.Retried,
+			"replayed": g.Replayed, "redelivered": g.Redelivered, "notReplayed": g.NotReplayed, "dead": g.Dead, "left": g.Left,
+		}
+	}
+	n, ok = all[metric]
+	return n, ok
 }
 
 // Violation names one message that was lost, duplicated, reordered or corrupt.
@@ -209,6 +242,7 @@ type Violation struct {
 	Broker   string `json:"broker"`
 	Queue    int    `json:"queue"`
 	Offset   int64  `json:"offset"`
+	Retry    bool   `json:"retry"` // the queue is one of the group's retry topic
 }
 
 // Fault is one thing done to the target on purpose, or that happened to it.

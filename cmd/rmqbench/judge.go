@@ -7,6 +7,7 @@ import (
 
 	"rmqbench/results"
 	"rmqbench/workloads"
+	"rmqbench/workloads/load"
 )
 
 // judge holds a merged run against the thresholds of its workload. Those of a
@@ -32,7 +33,7 @@ func judge(rec *results.Record, shards []*results.Record) ([]results.Threshold, 
 		if v, ok := figure(rec, plan, t); ok {
 			one.Actual, one.Passed = t.Shown(v), t.Holds(v)
 		}
-		out = append(out, one)
+		out = append(out, load.Unsure(one, t, &rec.Run.Ledger))
 	}
 	return out, nil
 }
@@ -58,8 +59,8 @@ func byShards(expression string, shards []*results.Record) results.Threshold {
 // figure returns what a threshold is about; ok is false without samples.
 func figure(rec *results.Record, plan *workloads.Plan, t workloads.Threshold) (v float64, ok bool) {
 	if t.Op == "" {
-		if v, ok = ledgerFigure(&rec.Run.Ledger, t.Group, t.Metric); ok {
-			return v, ok
+		if n, ok := rec.Run.Ledger.Figure(t.Group, t.Metric); ok {
+			return float64(n), true
 		}
 		return catchUpFigure(&rec.Run, t)
 	}
@@ -124,30 +125,6 @@ func failures(o results.Operation) int64 {
 		return max(0, o.Planned-o.Count)
 	}
 	return o.Errors[""]
-}
-
-// ledgerFigure is a count of the ledger, or of one consumer group's part of it.
-func ledgerFigure(l *results.Ledger, group, metric string) (float64, bool) {
-	all := map[string]int64{
-		"sent": l.Sent, "acked": l.Acked, "failed": l.Failed, "unknown": l.Unknown, "received": l.Received,
-		"lost": l.Lost, "duplicated": l.Duplicated, "outOfOrder": l.OutOfOrder, "corrupt": l.Corrupt, "foreign": l.Foreign,
-		"retried": l.Retried, "replayed": l.Replayed, "redelivered": l.Redelivered, "notReplayed": l.NotReplayed,
-		"dead": l.Dead, "early": l.Early, "rolledBack": l.RolledBack, "visible": l.Visible,
-		"unknownReceived": l.UnknownReceived, "failedReceived": l.FailedReceived,
-	}
-	if group != "" {
-		i := slices.IndexFunc(l.Groups, func(g results.GroupLedger) bool { return g.Name == group })
-		if i < 0 {
-			return 0, false
-		}
-		g := l.Groups[i]
-		all = map[string]int64{
-			"received": g.Received, "lost": g.Lost, "duplicated": g.Duplicated, "outOfOrder": g.OutOfOrder, "retried": g.Retried,
-			"replayed": g.Replayed, "redelivered": g.Redelivered, "notReplayed": g.NotReplayed, "dead": g.Dead,
-		}
-	}
-	n, ok := all[metric]
-	return float64(n), ok
 }
 
 // catchUpFigure is the worst over the phases that began with a backlog. One that

@@ -211,7 +211,7 @@ func (l *ledger) failedAttempt(view int, id Identity) {
 	a.Lock()
 	defer a.Unlock()
 	v := &a.Views[k]
-	v.Again.Add(id.Sequence)
+	v.Fail(id.Sequence)
 	if v.Owed.Add(id.Sequence) && !v.Dead.Has(id.Sequence) {
 		a.owed++
 	}

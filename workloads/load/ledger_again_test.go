@@ -294,7 +294,7 @@ func TestDeliveriesAgain(t *testing.T) {
 			path := t.TempDir() + "/ledger.bin"
 			got, rest := s.l.close(func(int) bool { return true })
 			g := got.Groups[0]
-			f := figures{g.Received, g.Lost, g.Duplicated, g.Retried, g.Replayed, g.Redelivered, g.NotReplayed, g.Dead, rest.Left, rest.Skipped}
+			f := figures{g.Received, g.Lost, g.Duplicated, g.Retried, g.Replayed, g.Redelivered, g.NotReplayed, g.Dead, g.Left, rest.Skipped}
 			if f != c.want {
 				t.Errorf("got  %+v\nwant %+v", f, c.want)
 			}

@@ -234,7 +234,7 @@ func (l *ledger) again(a *account, k int, q *queueLedger, id Identity, r *driver
 
 // retriedOf is one retry of a failed message less to come.
 func retriedOf(v *results.LedgerAccountView, seq int64) delivery {
-	v.Again.Remove(seq)
+	v.Retry(seq)
 	v.Retried++
 	return deliveryRetried
 }
@@ -255,6 +255,6 @@ func (l *ledger) stray(kind string, v *view, id Identity, r *driver.Received) {
 func (l *ledger) note(kind string, v *view, id Identity, r *driver.Received) {
 	l.state.Note(results.Violation{
 		Kind: kind, Group: v.name, Producer: id.Producer, Sequence: id.Sequence,
-		Broker: strings.Clone(r.Broker), Queue: int(r.Queue), Offset: r.Offset, // may alias a frame
+		Broker: strings.Clone(r.Broker), Queue: int(r.Queue), Offset: r.Offset, Retry: r.Retry, // the name may alias a frame
 	})
 }

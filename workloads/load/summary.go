@@ -26,9 +26,8 @@ func (e *engine) summary() *results.Run {
 			run.Phases = append(run.Phases, p)
 		}
 	}
-	var rest results.LedgerRest
-	run.Ledger, rest = e.ledger.close(func(view int) bool { return e.consumedAll[e.ledger.groupOf(view)] })
-	e.left = rest.Left
+	run.Ledger, _ = e.ledger.close(func(view int) bool { return e.consumedAll[e.ledger.groupOf(view)] })
+	e.left = run.Ledger.Left
 	e.collector.keepLedger(true)
 	e.keepPhases()
 	run.Events, run.Faults = e.diary.happened()
