@@ -12,6 +12,13 @@ import (
 // abandonWait is how long a queue that goes away waits for handlers at work.
 const abandonWait = time.Second
 
+// A pause fills the window with many small batches. Those that are kept for use
+// again grow to the largest answer that they ever had, so they are few.
+const (
+	maxSpare     = 8
+	maxSpareSize = 1 << 20
+)
+
 // enter puts a batch into the window, and returns how many messages it has.
 func (p *puller) enter(b *batch) int {
 	n := len(b.msgs)
@@ -32,7 +39,9 @@ func (p *puller) advance() {
 		b := p.window[0]
 		p.position = b.next
 		p.window = append(p.window[:0], p.window[1:]...)
-		p.spare = append(p.spare, b)
+		if len(p.spare) < maxSpare && cap(b.buf) <= maxSpareSize {
+			p.spare = append(p.spare, b)
+		}
 	}
 	if len(p.window) == 0 {
 		signal(p.emptied)
