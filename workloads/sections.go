@@ -79,7 +79,7 @@ func (d *decoder) workload(root *node) {
 	if text, n := o.text("description"); n != nil {
 		d.plan.Description = printable(strings.Join(strings.Fields(text), " "))
 	}
-	d.plan.Seed = uint64(o.quantity("seed", numbers, defaultSeed, 0, 1<<53))
+	d.plan.Seed = uint64(o.integer("seed", defaultSeed, 0, 1<<53))
 	d.stretch = o.quantity("scale", numbers, 1, 1e-6, 1e6)
 	d.intensity = o.quantity("intensity", numbers, 1, 1e-6, 1e6)
 	d.readBroker(o)

@@ -131,6 +131,9 @@ func (a *attempt) measure() (err error) {
 	data := dataFolder(cluster.Nodes(), a.dir)
 	a.run.Environment = results.Probe(data)
 	a.run.Calibration = a.calibration(data)
+	if err := a.writer.Save(a.run); err != nil { // for whoever reads it after a kill
+		return err
+	}
 	return a.load(cluster)
 }
 

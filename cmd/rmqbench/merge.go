@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,7 @@ func (s *state) merge(args []string, out string) error {
 	}
 	rec, err := results.Merge(recs, out, results.JoinLedgers)
 	if err != nil {
+		_ = os.Remove(out) // when it is empty: it was made for this
 		return wrong(err)
 	}
 	if rec.Run.Thresholds, err = judge(rec, recs); err != nil {

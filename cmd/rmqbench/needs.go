@@ -3,12 +3,35 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"rmqbench/profiles"
 	"rmqbench/workloads"
 	"rmqbench/workloads/driver/clientgo"
 )
+
+// strangers says of each fault of a plan whose node the target has not.
+func strangers(plan *workloads.Plan, p *profiles.Profile) error {
+	if p.Kind == profiles.External { // what it offers is known, its nodes are not
+		return nil
+	}
+	var names, all []string
+	for _, n := range p.Nodes {
+		names = append(names, n.Name)
+	}
+	for _, ph := range plan.Phases {
+		for _, ev := range ph.Events {
+			if f := ev.Fault; f != nil && !slices.Contains(names, f.Target) {
+				all = append(all, fmt.Sprintf("phase %s is to %s %s, and the target %s has no such node; it has %s", ph.Name, f.Action, f.Target, p.Name, strings.Join(names, ", ")))
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return wrong(errors.New(strings.Join(all, "\n")))
+}
 
 // offer is what a driver or a target has not: misses gives the reason for a
 // feature that is missing, and "" for one that is there.

@@ -4,8 +4,31 @@ import (
 	"errors"
 	"testing"
 
+	"rmqbench/profiles"
 	"rmqbench/workloads"
 )
+
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	target := &profiles.Profile{Name: "go-single", Kind: profiles.Go, Nodes: []profiles.NodeSpec{{Name: "namesrv"}, {Name: "broker-a"}}}
+	of := func(nodes ...string) *workloads.Plan {
+		p := &workloads.Plan{Phases: []workloads.Phase{{Name: "rush", Events: []workloads.Event{{}}}}}
+		for _, n := range nodes {
+			p.Phases[0].Events = append(p.Phases[0].Events, workloads.Event{Fault: &workloads.Fault{Action: "kill", Target: n}})
+		}
+		return p
+	}
+	if err := strangers(of("broker-a", "namesrv"), target); err != nil {
+		t.Error(err)
+	}
+	if err := strangers(of("nope"), &profiles.Profile{Kind: profiles.External}); err != nil {
+		t.Errorf("of a target whose nodes are not known: %v", err)
+	}
+	err := strangers(of("broker-a", "nope"), target)
+	if e := new(exitError); !errors.As(err, &e) || e.code != exitUsage || err.Error() != "phase rush is to kill nope, and the target go-single has no such node; it has namesrv, broker-a" {
+		t.Errorf("%v", err)
+	}
+}
 
 func TestUnmet(t *testing.T) {
 	t.Parallel()

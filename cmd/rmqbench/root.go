@@ -44,8 +44,25 @@ func newRoot(s *state) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return wrong(fmt.Errorf("%w; `%s --help` lists the flags", err, cmd.CommandPath()))
 	})
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(newRun(s), newValidate(s), newReport(s), newCompare(s), newMerge(s), newList(s), newSchema(s), newCalibrate(s), newNode(s), newEcho(s))
 	return root
+}
+
+// newHelp is for people who type help first.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Say how a command is used",
+		RunE: func(help *cobra.Command, args []string) error {
+			cmd, rest, err := help.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(help.Root(), args)
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
 }
 
 // unknownCommand is for what the root is given: a command that is not there.

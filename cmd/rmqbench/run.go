@@ -133,6 +133,9 @@ func (s *state) job(workload string, f *runFlags) (*job, error) {
 	if err := unmet(plan.Needs(), offers(f.driver, profile)); err != nil {
 		return nil, err
 	}
+	if err := strangers(plan, profile); err != nil {
+		return nil, err
+	}
 	mine, err := f.shard.part(s.getenv, time.Now(), plan, profile)
 	if err != nil {
 		return nil, wrong(err)

@@ -26,6 +26,9 @@ func (f *runFlags) kept(own *results.Run) (map[int]*results.Run, error) {
 	if !f.resume {
 		return kept, nil
 	}
+	if _, err := results.Open(f.out); f.repeat > 1 && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s holds a run, not a series of them; begin a new series in another folder with --out", f.out)
+	}
 	var aside []string
 	for i := range f.repeat {
 		dir := f.folder(i)

@@ -22,9 +22,12 @@ import (
 type shardFlags struct {
 	shard, start, runID string
 	shards              int
+
+	given func(flag string) bool // on the command line
 }
 
 func (f *shardFlags) register(flags *pflag.FlagSet) {
+	f.given = flags.Changed
 	flags.StringVar(&f.shard, "shard", "", "make part `INDEX/COUNT` of the load, from 0 (default JOB_COMPLETION_INDEX of --shards)")
 	flags.IntVar(&f.shards, "shards", 0, "`COUNT` of generators; which one this is tells JOB_COMPLETION_INDEX (default JOB_COMPLETIONS)")
 	flags.StringVar(&f.start, "start", "", "when the load begins, `TIME|+DURATION`; the same for all shards (default RMQBENCH_START)")
@@ -92,10 +95,10 @@ func commonID(workload string, start time.Time, of int) string {
 // environment that an Indexed Job sets.
 func (f *shardFlags) index(getenv func(string) string) (part, error) {
 	whole := part{Of: 1}
-	if f.shards < 0 {
+	if f.shards < 0 || f.shards == 0 && f.isGiven("shards") {
 		return whole, errors.New("--shards wants a number of 1 or more")
 	}
-	if f.shard != "" {
+	if f.isGiven("shard") || f.shard != "" {
 		return f.named()
 	}
 	index, count := getenv(envIndex), getenv(envCount)
@@ -117,10 +120,13 @@ func (f *shardFlags) index(getenv func(string) string) (part, error) {
 	return p, nil
 }
 
+// isGiven tells an empty value, of a variable that is not set, from none.
+func (f *shardFlags) isGiven(flag string) bool { return f.given != nil && f.given(flag) }
+
 func (f *shardFlags) named() (part, error) {
 	index, count, found := strings.Cut(f.shard, "/")
 	if !found {
-		return part{Of: 1}, fmt.Errorf("--shard %s: want INDEX/COUNT, for example 0/4", f.shard)
+		return part{Of: 1}, fmt.Errorf("--shard %q: want INDEX/COUNT, for example 0/4", f.shard)
 	}
 	p, err := readShard(index, count)
 	if err == nil && f.shards > 0 && f.shards != p.Of {

@@ -40,6 +40,8 @@ func TestPart(t *testing.T) {
 		{"shards alone", shardFlags{shards: 3, start: at}, nil, part{}, "add --shard INDEX/3"},
 		{"job without count", shardFlags{start: at}, map[string]string{envIndex: "1"}, part{}, "add --shards N"},
 		{"job with nonsense", shardFlags{start: at}, map[string]string{envIndex: "x", envCount: "2"}, part{}, "JOB_COMPLETION_INDEX=x"},
+		{"a variable that is not set", shardFlags{given: func(flag string) bool { return flag == "shard" }}, nil, part{}, "INDEX/COUNT"},
+		{"no shards", shardFlags{given: func(flag string) bool { return flag == "shards" }}, nil, part{}, "1 or more"},
 		{"negative shards", shardFlags{shards: -1}, nil, part{}, "1 or more"},
 		{"no start", shardFlags{shard: "1/4"}, nil, part{}, "the same --start TIME, for example 2030-01-02T03:02:00Z"},
 		{"relative start of shards", shardFlags{shard: "1/4", start: "+1m"}, nil, part{}, "another moment for each shard"},

@@ -77,6 +77,9 @@ func (f *validateFlags) fits(plan *workloads.Plan, sets sets) error {
 		if err != nil {
 			return wrong(err)
 		}
+		if err := strangers(plan, profile); err != nil {
+			return err
+		}
 		by = append(by, targetOffer(profile))
 	}
 	return unmet(plan.Needs(), by)

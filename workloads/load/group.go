@@ -228,10 +228,15 @@ func (g *group) replace(ctx context.Context, d time.Duration) (string, error) {
 	if err == nil {
 		err = awaitReady(ctx, []*member{n})
 	}
-	if err = errors.Join(err, left); err != nil {
+	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s left, %s came %s later", m.name, n.name, d), nil
+	text := fmt.Sprintf("%s left, %s came %s later", m.name, n.name, d)
+	if left != nil {
+		g.e.log.Warn("a member left without committing", "member", m.name, "error", left)
+		text += "; it could not commit where it was"
+	}
+	return text, nil
 }
 
 // close closes all members, at most until ctx ends.

@@ -102,6 +102,16 @@ func TestDeliveriesAgain(t *testing.T) {
 			s.fail(7)
 			s.get(7, 8, deliveryRetried)
 		}, figures{Received: 100, Retried: 1}},
+		{"failed again before the retry comes: two are to come", func(s *scene) {
+			s.get(0, 100, deliveryFirst)
+			s.fail(7)
+			s.l.unsettled(0, s.now)
+			s.get(7, 8, deliveryRedelivered)
+			s.fail(7)
+			s.retry(7, 0, deliveryRetried)
+			s.retry(7, 1, deliveryRetried)
+			s.retry(7, 2, deliveryDuplicated)
+		}, figures{Received: 100, Retried: 2, Redelivered: 1, Duplicated: 1}},
 		{"a retry comes twice", func(s *scene) {
 			s.get(0, 100, deliveryFirst)
 			s.fail(7)

@@ -248,3 +248,28 @@ func TestCommonStart(t *testing.T) {
 		}
 	}
 }
+
+// TestUnsure: what nobody had reached when the run ended is not passed off as
+// not lost.
+func TestUnsure(t *testing.T) {
+	t.Parallel()
+	l := &results.Ledger{Lost: 1, Left: 5, Groups: []results.GroupLedger{{Name: "g", Left: 2}, {Name: "h"}}}
+	for _, c := range []struct {
+		threshold workloads.Threshold
+		passed    bool
+	}{
+		{workloads.Threshold{Metric: "lost", Cmp: "<=", Value: 6}, true},
+		{workloads.Threshold{Metric: "lost", Cmp: "<=", Value: 5}, false},
+		{workloads.Threshold{Metric: "lost", Group: "g", Cmp: "==", Value: 0}, false},
+		{workloads.Threshold{Metric: "lost", Group: "h", Cmp: "==", Value: 0}, true},
+		{workloads.Threshold{Metric: "duplicated", Cmp: "==", Value: 0}, true},
+	} {
+		got := Unsure(results.Threshold{Passed: true, Actual: "0"}, c.threshold, l)
+		if got.Passed != c.passed || strings.Contains(got.Actual, "had not been consumed") == c.passed {
+			t.Errorf("%+v: %+v", c.threshold, got)
+		}
+	}
+	if got := Unsure(results.Threshold{Actual: "7"}, workloads.Threshold{Metric: "lost", Cmp: "=="}, l); got.Actual != "7" {
+		t.Errorf("one that failed: %+v", got)
+	}
+}
