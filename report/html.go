@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"os"
 	"path/filepath"
 
 	"rmqbench/results"
@@ -112,7 +111,7 @@ func Save(rec *results.Record) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if err := os.WriteFile(filepath.Join(rec.Dir, f.Name+".svg"), svg, 0o644); err != nil {
+		if err := results.ReplaceFile(filepath.Join(rec.Dir, f.Name+".svg"), svg); err != nil {
 			return "", fmt.Errorf("save the plot: %w", err)
 		}
 	}
@@ -121,7 +120,7 @@ func Save(rec *results.Record) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(rec.Dir, results.ReportFile)
-	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+	if err := results.ReplaceFile(path, b.Bytes()); err != nil {
 		return "", fmt.Errorf("save the report: %w", err)
 	}
 	return path, nil

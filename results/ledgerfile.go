@@ -207,7 +207,7 @@ func (s *LedgerState) Save(path string, now time.Time) error {
 	w := &writer{b: []byte(ledgerMagic)}
 	s.code(w)
 	w.b = binary.BigEndian.AppendUint32(w.b, crc32.Checksum(w.b, castagnoli))
-	if err := replaceFile(path, w.b); err != nil {
+	if err := ReplaceFile(path, w.b); err != nil {
 		return fmt.Errorf("save the ledger: %w", err)
 	}
 	return nil

@@ -67,7 +67,7 @@ func (r *Record) Save() error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(filepath.Join(r.Dir, RunFile), body); err != nil {
+	if err := ReplaceFile(filepath.Join(r.Dir, RunFile), body); err != nil {
 		return fmt.Errorf("save %s: %w", RunFile, err)
 	}
 	return nil

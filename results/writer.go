@@ -180,15 +180,15 @@ func (w *Writer) Save(run *Run) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := replaceFile(filepath.Join(w.dir, RunFile), body); err != nil {
+	if err := ReplaceFile(filepath.Join(w.dir, RunFile), body); err != nil {
 		return fmt.Errorf("save %s: %w", RunFile, err)
 	}
 	return nil
 }
 
-// replaceFile puts body at path by way of a temporary file that is on disk
-// before it takes the name.
-func replaceFile(path string, body []byte) error {
+// ReplaceFile puts body at path by way of a temporary file that is on disk
+// before it takes the name: a reader sees the whole of the old one, or of the new one.
+func ReplaceFile(path string, body []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err

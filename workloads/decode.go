@@ -306,6 +306,9 @@ func shown(n *node) string {
 	if n.kind == scalarNode {
 		return quoted(n.text)
 	}
+	if n.kind == listNode && len(n.items) == 0 {
+		return "an empty list"
+	}
 	return n.kind.String()
 }
 

@@ -86,6 +86,9 @@ func find(name, dir string) (*source, []byte, error) {
 		text, err := library.ReadFile(entry)
 		return librarySource(name, entry, dir), text, err
 	}
+	if info, err := os.Stat(where); name != "" && err == nil && info.IsDir() {
+		return nil, nil, fmt.Errorf("%s is a folder: name the file of a workload in it", quoted(name))
+	}
 	return nil, nil, &NotFoundError{Name: name, Library: Library()}
 }
 

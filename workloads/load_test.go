@@ -365,6 +365,17 @@ func TestFind(t *testing.T) {
 	}
 }
 
+func TestFolderIsNoWorkload(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "sales"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load("sales", Options{Dir: dir}); err == nil || err.Error() != "`sales` is a folder: name the file of a workload in it" {
+		t.Error(err)
+	}
+}
+
 func TestNotFound(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"flashsael.yaml", "no/flashsael.yaml", ""} {
