@@ -587,6 +587,12 @@ func cgoTwoOrderly(t *testing.T, g *cgo) {
 
 func cgoBroadcast(t *testing.T, g *cgo) {
 	topic, group := g.topic(t, 2), g.group(t)
+	t.Cleanup(func() { // after those of the consumers
+		_ = g.Driver.Close()
+		if left, _ := filepath.Glob(filepath.Join(os.Getenv("HOME"), ".rocketmq_client_go", group)); len(left) > 0 {
+			t.Errorf("offsets are left behind: %v", left)
+		}
+	})
 	broadcast := func(c *driver.ConsumerConfig) { c.Broadcast = true }
 	p := g.producer(t, topic)
 	p.text(-1, "a", "b", "c")
@@ -612,12 +618,6 @@ func cgoBroadcast(t *testing.T, g *cgo) {
 	if left, err := filepath.Glob(filepath.Join(os.Getenv("HOME"), ".rocketmq_client_go", group, "*@"+second)); err != nil || len(left) != 1 {
 		t.Errorf("offsets are in %v, %v", left, err)
 	}
-	t.Cleanup(func() { // after the consumers, which come first
-		_ = g.Driver.Close()
-		if left, _ := filepath.Glob(filepath.Join(os.Getenv("HOME"), ".rocketmq_client_go", group)); len(left) > 0 {
-			t.Errorf("offsets are left behind: %v", left)
-		}
-	})
 }
 
 func cgoSQL(t *testing.T, g *cgo) {

@@ -98,6 +98,9 @@ func measure(ctx context.Context, o Options, how effort) (*results.Calibration, 
 		}
 		o.Notice("measuring the " + part.name + " …")
 		if err := part.do(); err != nil {
+			if ctx.Err() != nil { // whatever it was at
+				err = fmt.Errorf("interrupted: %w", context.Cause(ctx))
+			}
 			return nil, fmt.Errorf("measuring the %s: %w", part.name, err)
 		}
 	}

@@ -52,6 +52,9 @@ func TestOutcomes(t *testing.T) {
 			if c.err != nil {
 				c.want.Offset = -1
 			}
+			if strings.Contains(got.Remark, "CODE:") {
+				t.Errorf("remark %q is not the broker's own", got.Remark)
+			}
 			got.Remark = ""
 			if d := cmp.Diff(c.want, got); d != "" {
 				t.Errorf("(-want +got):\n%s", d)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	clienterrors "github.com/apache/rocketmq-client-go/v2/errors"
 	"github.com/apache/rocketmq-client-go/v2/primitive"
@@ -43,6 +44,9 @@ func failure(err error) driver.Result {
 	switch {
 	case brokerCode(err, &out.Code):
 		out.Outcome = driver.OutcomeOf(out.Code)
+		if _, remark, found := strings.Cut(out.Remark, ", DESC: "); found {
+			out.Remark = remark
+		}
 	case errors.Is(err, clienterrors.ErrRequestTimeout), errors.Is(err, context.DeadlineExceeded):
 		out.Outcome = driver.Timeout
 	case errors.Is(err, context.Canceled):
