@@ -15,8 +15,10 @@ const (
 	deathWatch  = time.Second // between looks into the dead letter queues
 	// checkPatience is how long brokers take by default to ask for a half message,
 	// or to bring a message again that failed a few times.
-	checkPatience = 2 * time.Minute
-	duePatience   = 5 * time.Second // that a delayed message may come late by, and not be lost
+	checkPatience  = 2 * time.Minute
+	commitPatience = 2 * time.Second // clients send their last commits without waiting for an answer
+	commitStep     = 50 * time.Millisecond
+	duePatience    = 5 * time.Second // that a delayed message may come late by, and not be lost
 )
 
 // drained reports whether all that was acknowledged has been received for a
@@ -147,13 +149,25 @@ func (e *engine) lookBehind() {
 	}
 	e.readDead()
 	for g, c := range e.plan.Consumers {
-		ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
-		lag, err := e.cfg.Admin.Lag(ctx, e.names.of(c.Name), e.names.of(c.Topic))
-		cancel()
+		lag, err := e.lastLag(&c)
 		all := lag == 0 // and not what the broker keeps for later
 		if c.Broadcast {
 			all = e.why == "" && e.waited
 		}
 		e.consumedAll[g] = err == nil && all && !e.undue(c.Topic)
+	}
+}
+
+// lastLag asks for the lag of a group whose members have left, and for a while
+// again while there is some.
+func (e *engine) lastLag(c *workloads.Consumer) (lag int64, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
+	defer cancel()
+	for begin := e.clock.Now(); ; {
+		lag, err = e.cfg.Admin.Lag(ctx, e.names.of(c.Name), e.names.of(c.Topic))
+		if err != nil || lag == 0 || c.Broadcast || e.why != "" || e.clock.Now().Sub(begin) > commitPatience {
+			return lag, err
+		}
+		time.Sleep(commitStep)
 	}
 }
