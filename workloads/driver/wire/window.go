@@ -105,11 +105,11 @@ func (b *batch) end(i int, failed error) {
 		time.AfterFunc(againPause, func() { p.hand(b, i) })
 	}
 	p.mu.Lock()
-	p.active--
-	p.mu.Unlock()
+	p.active-- // together: who finds the queue idle commits what was done
 	if done {
-		p.settled(b, i)
+		p.settle(b, i)
 	}
+	p.mu.Unlock()
 	if p.c.way.turns {
 		p.turn <- done
 	}
@@ -119,6 +119,11 @@ func (b *batch) end(i int, failed error) {
 func (p *puller) settled(b *batch, i int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.settle(b, i)
+}
+
+// settle is settled with p.mu held.
+func (p *puller) settle(b *batch, i int) {
 	b.finished[i] = true
 	b.left--
 	p.advance()
