@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"rmqbench/results"
 	"rmqbench/workloads"
@@ -65,26 +66,8 @@ func figure(rec *results.Record, plan *workloads.Plan, t workloads.Threshold) (v
 		return catchUpFigure(&rec.Run, t)
 	}
 	sum, span := total(&rec.Run, plan, t)
-	switch t.Metric {
-	case "count":
-		return float64(sum.Count), true
-	case "rate":
-		return float64(sum.Count) * 1000 / float64(max(1, span)), span > 0
-	case "errorRate":
-		return float64(failures(sum)) / float64(max(1, sum.Planned)), sum.Planned > 0
-	}
-	l := results.LatencyOf(rec.Samples(t.Op, t.Group, func(phase string) bool { return counts(&rec.Run, phase, t.Phase) }))
-	switch t.Metric {
-	case "mean":
-		return l.Mean, l.Count > 0
-	case "max":
-		return float64(l.Max), l.Count > 0
-	}
-	p := map[string]*int64{"p50": l.P50, "p90": l.P90, "p99": l.P99, "p99.9": l.P999, "p99.99": l.P9999}[t.Metric]
-	if p == nil {
-		return 0, false
-	}
-	return float64(*p), true
+	h := rec.Samples(t.Op, t.Group, func(phase string) bool { return counts(&rec.Run, phase, t.Phase) })
+	return load.FigureOf(t.Metric, h, sum.Count, failures(sum), sum.Planned, time.Duration(span)*time.Millisecond)
 }
 
 // counts reports whether a phase is part of what a threshold is about: the one

@@ -148,8 +148,9 @@ func (e *engine) lookBehind() {
 		return
 	}
 	e.readDead()
+	patience := e.clock.Now().Add(commitPatience) // of all groups together
 	for g, c := range e.plan.Consumers {
-		lag, err := e.lastLag(&c)
+		lag, err := e.lastLag(&c, patience)
 		all := lag == 0 // and not what the broker keeps for later
 		if c.Broadcast {
 			all = e.why == "" && e.waited
@@ -158,14 +159,14 @@ func (e *engine) lookBehind() {
 	}
 }
 
-// lastLag asks for the lag of a group whose members have left, and for a while
+// lastLag asks for the lag of a group whose members have left, and until then
 // again while there is some.
-func (e *engine) lastLag(c *workloads.Consumer) (lag int64, err error) {
+func (e *engine) lastLag(c *workloads.Consumer, until time.Time) (lag int64, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lagTimeout)
 	defer cancel()
-	for begin := e.clock.Now(); ; {
+	for {
 		lag, err = e.cfg.Admin.Lag(ctx, e.names.of(c.Name), e.names.of(c.Topic))
-		if err != nil || lag == 0 || c.Broadcast || e.why != "" || e.clock.Now().Sub(begin) > commitPatience {
+		if err != nil || lag == 0 || c.Broadcast || e.why != "" || e.clock.Now().After(until) {
 			return lag, err
 		}
 		time.Sleep(commitStep)

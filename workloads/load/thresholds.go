@@ -71,13 +71,13 @@ func opFigure(op, metric string, t *tally, planned int64, span time.Duration) (v
 	missing := max(0, t.expected-t.received)
 	switch op {
 	case results.OpSend:
-		return figureOf(metric, t.hist[sendLatency].export(), t.outcomes[driver.Acked], t.errors(), planned, span)
+		return FigureOf(metric, t.hist[sendLatency].export(), t.outcomes[driver.Acked], t.errors(), planned, span)
 	case results.OpReply:
-		return figureOf(metric, t.hist[replyLatency].export(), t.hist[replyLatency].count(), t.errors(), planned, span)
+		return FigureOf(metric, t.hist[replyLatency].export(), t.hist[replyLatency].count(), t.errors(), planned, span)
 	case results.OpReceive:
-		return figureOf(metric, t.hist[receiveLatency].export(), t.received, missing, planned, span)
+		return FigureOf(metric, t.hist[receiveLatency].export(), t.received, missing, planned, span)
 	case results.OpDelivery:
-		return figureOf(metric, t.hist[deliveryError].export(), t.hist[deliveryError].count(), missing, planned, span)
+		return FigureOf(metric, t.hist[deliveryError].export(), t.hist[deliveryError].count(), missing, planned, span)
 	}
 	return 0, false
 }
@@ -101,7 +101,9 @@ func (e *engine) extent(phase string, streams []bool) (planned int64, span time.
 	return planned, span
 }
 
-func figureOf(metric string, h *hdrhistogram.Histogram, count, errors, planned int64, span time.Duration) (float64, bool) {
+// FigureOf returns a metric of an operation whose times h has: count and errors of
+// the planned ones, over span. ok is false when there is nothing to tell it from.
+func FigureOf(metric string, h *hdrhistogram.Histogram, count, errors, planned int64, span time.Duration) (float64, bool) {
 	switch metric {
 	case "count":
 		return float64(count), true
