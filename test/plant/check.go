@@ -37,9 +37,7 @@ func (s *scenario) expected(b *books) results.Ledger {
 	if s.fault.deed == swap {
 		l.OutOfOrder = int64(len(b.Reordered))
 	}
-	if unknownIsTold {
-		l.UnknownReceived = l.Unknown
-	}
+	l.UnknownReceived = l.Unknown
 	if s.fault.deed == shift && s.fault.shift < 0 {
 		l.Early = n(shift)
 	}
@@ -85,10 +83,7 @@ func (s *scenario) wrongCounts(r *report) (out []string) {
 		}
 	}
 	out = append(out, s.wrongNames(r)...)
-	if refusalsAreKept {
-		out = append(out, s.wrongRefusals(r)...)
-	}
-	return out
+	return append(out, s.wrongRefusals(r)...)
 }
 
 // wrongRefusals says where the refusals reported are not the burst planted:

@@ -21,7 +21,7 @@ func (s *scenario) honest() *report {
 			r.run.Ledger.Violations = append(r.run.Ledger.Violations, results.Violation{Kind: s.kind, Producer: m.Producer, Sequence: m.Sequence})
 		}
 	}
-	if s.fault.deed == refuse && refusalsAreKept {
+	if s.fault.deed == refuse {
 		r.run.Refusals = []results.Refusal{{Code: refusalCode, Kind: refusalKind, Remark: refusalRemark, Count: 10, First: 1000, Last: 1000}}
 	}
 	return r

@@ -45,13 +45,6 @@ func p999(want time.Duration) figure {
 	return figure{"p99.9", func(l *results.Latency) *int64 { return l.P999 }, want}
 }
 
-// What the engine and its drivers know to do.
-const (
-	delaysAreSent   = true // they send delayed messages, and measure when those are delivered
-	refusalsAreKept = true // results.Run has them by code and kind of remark
-	unknownIsTold   = true // results.Ledger says which unknown messages were received
-)
-
 const (
 	topicName     = "plant"
 	loadPhase     = "load"
@@ -132,9 +125,6 @@ func counting() []scenario {
 // delaying lists the runs with messages that are to be delivered a second later.
 // One in twenty misses its time: the others are the p90, those the p99.
 func delaying() []scenario {
-	if !delaysAreSent {
-		return nil
-	}
 	off := func(by time.Duration) fault { return fault{deed: shift, every: 20, to: time.Hour, shift: by} }
 	delay := func(p *workloads.Plan) {
 		p.Producers[0].Delay = workloads.Delay{After: fixed(float64(delayOf.Microseconds())), Share: 1}
