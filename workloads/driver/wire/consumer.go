@@ -184,7 +184,9 @@ func (c *consumer) upkeep() {
 		case <-c.stop:
 			return
 		case <-commit.C:
-			c.step("committing", c.commitAll) //nolint:errcheck // logged; the next one follows
+			for _, p := range c.pullers() {
+				p.commit()
+			}
 			continue
 		case <-beat.C:
 			c.step("heartbeat", c.heartbeat) //nolint:errcheck // logged; the next one follows
@@ -238,20 +240,6 @@ func (c *consumer) pullers() []*puller {
 		out = append(out, p)
 	}
 	return out
-}
-
-// commitAll commits what was processed since the last time. Queues that are
-// locked wait for the answer: no late commit is then in the way of the next member.
-func (c *consumer) commitAll(ctx context.Context) error {
-	var failed error
-	for _, p := range c.pullers() {
-		if !c.way.locks {
-			p.commit()
-		} else if _, due := p.uncommitted(); due {
-			failed = errors.Join(failed, p.commitNow(ctx))
-		}
-	}
-	return failed
 }
 
 // Close stops pulling, lets handlers finish, commits offsets and leaves the

@@ -207,8 +207,8 @@ func (f *fakeCluster) pull(r *remoting.Request) {
 		r.Error(protocol.RespSystemError, err.Error())
 		return
 	}
-	if h.SysFlag&protocol.PullCommitOffset != 0 && r.Scratch == nil { // on the first pass only
-		f.offsets[fmt.Sprintf("%s|%s|%d", h.ConsumerGroup, h.Topic, h.QueueID)] = h.CommitOffset
+	if h.SysFlag&protocol.PullCommitOffset != 0 {
+		f.t.Error("a pull commits an offset: it may overtake the commit behind it")
 	}
 	t := f.topics[h.Topic]
 	q := t.queues[h.QueueID]
@@ -219,7 +219,6 @@ func (f *fakeCluster) pull(r *remoting.Request) {
 		resp.NextBeginOffset = t.base
 		r.Reply(&protocol.Command{Code: protocol.RespPullOffsetMoved, Header: resp})
 	case h.QueueOffset == end:
-		r.Scratch = "waiting"
 		f.waiting = append(f.waiting, r)
 	default:
 		var body []byte

@@ -44,9 +44,10 @@ type puller struct {
 	mu       sync.Mutex
 	window   []*batch // handed to workers and not finished, in order
 	spare    []*batch
-	position int64 // everything before was processed
-	sent     int64 // position last committed, -1 never
-	active   int   // handlers at work
+	position int64         // everything before was processed
+	sent     int64         // position last committed, -1 never
+	answered chan struct{} // closed once the commit on its way is through; nil: there is none
+	active   int           // handlers at work
 }
 
 // batch is one answer to a pull.
@@ -146,7 +147,7 @@ func (p *puller) answer() (b *batch, ok bool) {
 // and when there is none at the first message, or behind the last.
 func (p *puller) locate() bool {
 	for !p.isLocated() {
-		offset, err := p.committed()
+		offset, err := p.askCommitted()
 		if err == nil {
 			p.begins(offset)
 			return true
@@ -177,7 +178,7 @@ func (p *puller) begins(offset int64) {
 	p.c.checkReady()
 }
 
-func (p *puller) committed() (int64, error) {
+func (p *puller) askCommitted() (int64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
 	defer cancel()
 	q := target{p.q, *p.addr.Load()}
@@ -222,11 +223,7 @@ func (p *puller) succeed() bool {
 // request sends the next pull. Its answer comes to p.answers, whatever happens.
 func (p *puller) request() {
 	b := p.take()
-	p.header.QueueOffset, p.header.SysFlag, p.header.CommitOffset = p.next, protocol.PullSuspend, 0
-	if at := p.processed(); at > 0 && p.c.way.commits {
-		p.header.SysFlag |= protocol.PullCommitOffset
-		p.header.CommitOffset = at
-	}
+	p.header.QueueOffset, p.header.SysFlag = p.next, protocol.PullSuspend
 	cmd := protocol.Command{Code: protocol.CodePullMessage, Header: &p.header}
 	if err := p.c.client.GoTimeout(*p.addr.Load(), &cmd, pullTimeout, b.done); err != nil {
 		b.complete(nil, err)

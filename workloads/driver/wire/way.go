@@ -24,14 +24,10 @@ type way struct {
 	ahead  bool // the next pull is out while messages are handled
 	turns  bool // one message of a queue at a time
 	locks  bool // a queue is locked at its broker
-	// commits has pulls commit offsets on the side. Java's broker may take one
-	// for earlier than a commit that was sent behind it: not with locks, where
-	// the next member would begin with what is done.
-	commits bool
 }
 
 func wayOf(cfg *driver.ConsumerConfig) way {
-	w := way{deliver: (*puller).spread, failed: (*puller).sendBack, ahead: true, commits: !cfg.Broadcast}
+	w := way{deliver: (*puller).spread, failed: (*puller).sendBack, ahead: true}
 	switch cfg.Mode {
 	case driver.Orderly:
 		w = way{deliver: (*puller).inTurn, failed: stays, ahead: true, turns: true, locks: !cfg.Broadcast}

@@ -52,6 +52,11 @@ func (p *puller) advance() {
 func (p *puller) processed() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.done()
+}
+
+// done is processed with p.mu held.
+func (p *puller) done() int64 {
 	if len(p.window) == 0 {
 		return p.position
 	}
@@ -129,23 +134,45 @@ func (p *puller) settle(b *batch, i int) {
 	p.advance()
 }
 
-// commit tells the broker how far the group is, without waiting for it.
+// commit tells the broker how far the group is, without waiting for the answer.
+// Brokers may swap what they get side by side, and the last one counts: a queue
+// has one commit on its way, and pulls carry none.
 func (p *puller) commit() {
-	at, ok := p.uncommitted()
-	if !ok {
+	at, answered := p.committing()
+	if answered == nil {
 		return
 	}
-	if err := p.c.client.Oneway(*p.addr.Load(), commitCommand(p.c.cfg.Group, p.q, at)); err == nil {
-		p.commits(at)
+	cmd := commitCommand(p.c.cfg.Group, p.q, at)
+	err := p.c.client.GoTimeout(*p.addr.Load(), cmd, stepTimeout, func(resp *protocol.Command, err error) {
+		p.committed(at, err == nil && resp.Code == protocol.RespSuccess, answered)
+	})
+	if err != nil {
+		p.committed(at, false, answered)
 	}
 }
 
-func (p *puller) uncommitted() (int64, bool) {
+// committing begins a commit when there is something new to commit and none on
+// its way. It returns what committed closes, or nil.
+func (p *puller) committing() (at int64, answered chan struct{}) {
 	located := p.isLocated()
-	at := p.processed()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return at, located && at != p.sent && !p.c.cfg.Broadcast
+	if at = p.done(); !located || p.answered != nil || at == p.sent || p.c.cfg.Broadcast {
+		return 0, nil
+	}
+	p.answered = make(chan struct{})
+	return at, p.answered
+}
+
+// committed ends a commit.
+func (p *puller) committed(at int64, ok bool, answered chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ok {
+		p.sent = at
+	}
+	p.answered = nil
+	close(answered)
 }
 
 // commitNow commits and waits until the broker has it.
@@ -153,18 +180,30 @@ func (p *puller) commitNow(ctx context.Context) error {
 	if !p.isLocated() || p.c.cfg.Broadcast {
 		return nil
 	}
-	at := p.processed()
-	if _, err := invoke(ctx, p.c.client, *p.addr.Load(), commitCommand(p.c.cfg.Group, p.q, at)); err != nil {
+	err := p.awaitCommit(ctx)
+	if err == nil {
+		_, err = invoke(ctx, p.c.client, *p.addr.Load(), commitCommand(p.c.cfg.Group, p.q, p.processed()))
+	}
+	if err != nil {
 		return fmt.Errorf("committing the offset of %s queue %d: %w", p.q.Topic, p.q.QueueID, err)
 	}
-	p.commits(at)
 	return nil
 }
 
-func (p *puller) commits(at int64) {
+// awaitCommit waits for the answer to the commit that is on its way.
+func (p *puller) awaitCommit(ctx context.Context) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sent = at
+	answered := p.answered
+	p.mu.Unlock()
+	if answered == nil {
+		return nil
+	}
+	select {
+	case <-answered:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the commit before is not answered: %w", ctx.Err())
+	}
 }
 
 // abandon gives the queue to another member: it commits once the handlers at
