@@ -195,7 +195,7 @@ func (c *cluster) tryNode(ctx context.Context, spec NodeSpec, port int) (*seat, 
 	s := &seat{spec: spec, chosen: port == 0}
 	if s.chosen {
 		var err error
-		if port, err = reservePort(spec.Role); err != nil {
+		if port, err = ReservePort(spec.Role); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -207,7 +207,7 @@ func (c *cluster) tryNode(ctx context.Context, spec NodeSpec, port int) (*seat, 
 		err = c.awaitReady(ctx, s.proc)
 	}
 	if err != nil && s.chosen {
-		releasePort(spec.Role, port)
+		ReleasePort(spec.Role, port)
 	}
 	return s, s.proc, err
 }
@@ -344,7 +344,7 @@ func (c *cluster) shutdown(ctx context.Context) error {
 	c.spawn.close()
 	for _, s := range c.seats {
 		if s.chosen {
-			releasePort(s.spec.Role, s.at.port)
+			ReleasePort(s.spec.Role, s.at.port)
 		}
 	}
 	if c.temp == "" {

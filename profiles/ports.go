@@ -29,9 +29,9 @@ var reserved = struct {
 	ports map[int]bool
 }{ports: map[int]bool{}}
 
-// reservePort finds a port for a node of the role with all its companions free,
-// and keeps them until releasePort.
-func reservePort(role string) (int, error) {
+// ReservePort finds a port for a node of the role with all its companions free,
+// and keeps them until ReleasePort.
+func ReservePort(role string) (int, error) {
 	offsets := portOffsets[role]
 	reserved.Lock()
 	defer reserved.Unlock()
@@ -47,7 +47,8 @@ func reservePort(role string) (int, error) {
 	return 0, fmt.Errorf("found no free ports for a %s between %d and %d: stop what holds them", role, lowestPort, highestPort)
 }
 
-func releasePort(role string, port int) {
+// ReleasePort gives back what ReservePort has reserved.
+func ReleasePort(role string, port int) {
 	reserved.Lock()
 	defer reserved.Unlock()
 	for _, o := range portOffsets[role] {

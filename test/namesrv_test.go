@@ -2,6 +2,7 @@ package test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -114,6 +115,8 @@ func javaBroker(t *testing.T, peer *profiles.Peer, ns string, compressed bool) (
 	args = append(args, "-cp", peer.Classpath, "org.apache.rocketmq.broker.BrokerStartup", "-n", ns, "-c", file)
 	cmd := exec.Command(peer.Java, args...)
 	cmd.Env = append(os.Environ(), "ROCKETMQ_HOME="+peer.Home)
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -138,30 +141,20 @@ func javaBroker(t *testing.T, peer *profiles.Peer, ns string, compressed bool) (
 			return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), kill
 		}
 	}
-	t.Fatalf("the Java broker did not start:\n%s", &said)
+	err = cmd.Wait()
+	killed = true
+	t.Fatalf("the Java broker did not start: %v\n%s%s", err, &said, &complaints)
 	return "", nil
 }
 
-// brokerPort finds a port that is free, as are the one two before it and the one after.
+// brokerPort reserves a port for a broker, with those beside it, that no
+// outgoing connection is given meanwhile.
 func brokerPort(t *testing.T) int {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port, free := l.Addr().(*net.TCPAddr).Port, true
-		for _, p := range []int{port - 2, port + 1} {
-			n, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", p))
-			if free = free && err == nil; err == nil {
-				n.Close()
-			}
-		}
-		l.Close()
-		if free {
-			return port
-		}
+	port, err := profiles.ReservePort(profiles.RoleBroker)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no three free ports")
-	return 0
+	t.Cleanup(func() { profiles.ReleasePort(profiles.RoleBroker, port) })
+	return port
 }

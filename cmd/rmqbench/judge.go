@@ -63,7 +63,13 @@ func figure(rec *results.Record, plan *workloads.Plan, t workloads.Threshold) (v
 		if n, ok := rec.Run.Ledger.Figure(t.Group, t.Metric); ok {
 			return float64(n), true
 		}
-		return catchUpFigure(&rec.Run, t)
+		var begun []*results.CatchUp
+		for _, p := range rec.Run.Phases {
+			if counts(&rec.Run, p.Name, t.Phase) {
+				begun = append(begun, p.CatchUp)
+			}
+		}
+		return load.CatchUpFigure(t.Metric, begun)
 	}
 	sum, span := total(&rec.Run, plan, t)
 	h := rec.Samples(t.Op, t.Group, func(phase string) bool { return counts(&rec.Run, phase, t.Phase) })
@@ -108,24 +114,4 @@ func failures(o results.Operation) int64 {
 		return max(0, o.Planned-o.Count)
 	}
 	return o.Errors[""]
-}
-
-// catchUpFigure is the worst over the phases that began with a backlog. One that
-// was not caught up has no time.
-func catchUpFigure(run *results.Run, t workloads.Threshold) (v float64, ok bool) {
-	for _, p := range run.Phases {
-		c := p.CatchUp
-		if c == nil || !counts(run, p.Name, t.Phase) {
-			continue
-		}
-		switch {
-		case t.Metric == "catchUp" && c.Millis < 0:
-			return 0, false
-		case t.Metric == "catchUp":
-			v, ok = max(v, float64(c.Millis)*1000), true
-		case t.Metric == "drainRate" && (!ok || c.Rate < v):
-			v, ok = c.Rate, true
-		}
-	}
-	return v, ok
 }

@@ -172,7 +172,7 @@ func TestFigures(t *testing.T) {
 		{workloads.Threshold{Metric: "catchUp"}, 1_500_000, true},
 		{workloads.Threshold{Metric: "catchUp", Phase: "drain"}, 200_000, true},
 		{workloads.Threshold{Metric: "drainRate"}, 40, true},
-		{workloads.Threshold{Metric: "catchUp", Phase: "warm"}, 0, false},
+		{workloads.Threshold{Metric: "catchUp", Phase: "warm"}, 0, true},
 		{workloads.Threshold{Metric: "nonsense"}, 0, false},
 	} {
 		if v, ok := figure(rec, plan, tt.t); ok != tt.ok || ok && v != tt.want {

@@ -59,7 +59,7 @@ func TestBacklogIsNotLost(t *testing.T) {
 		if missing < 50 || r.Ledger.Lost != 0 || r.Verdict.Status != results.Valid {
 			t.Errorf("received %d, lost %d, verdict %+v", r.Ledger.Received, r.Ledger.Lost, r.Verdict)
 		}
-		want := fmt.Sprintf("%d acknowledged messages had not been consumed", missing)
+		want := fmt.Sprintf("acknowledged messages that had not been consumed when the run ended: %d;", missing)
 		if n := len(r.Verdict.Reasons); n == 0 || !strings.Contains(r.Verdict.Reasons[n-1], want) {
 			t.Errorf("reasons %q, want %q", r.Verdict.Reasons, want)
 		}

@@ -80,7 +80,6 @@ type engine struct {
 	death     *results.Fault
 
 	consumedAll []bool // by consumer group, at the end
-	left        int64  // acknowledged and not yet consumed at the end
 	sawDead     time.Time
 	looking     sync.Mutex // held while dead letters are read
 	waited      bool       // the drain came to its end, or its time was up

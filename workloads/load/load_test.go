@@ -360,7 +360,7 @@ func TestClockSteps(t *testing.T) {
 		t.Errorf("count %d, largest %s", j.count, j.largest)
 	}
 	e := &engine{plan: simplePlan(1, time.Second), collector: &collector{jumps: j}}
-	v := e.verdict(new(tally))
+	v := e.verdict(new(tally), 0)
 	if v.Status != results.Invalid || !strings.Contains(v.Reasons[0], "stepped 1 times, by up to 3s") {
 		t.Errorf("verdict %+v", v)
 	}

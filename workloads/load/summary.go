@@ -27,7 +27,6 @@ func (e *engine) summary() *results.Run {
 		}
 	}
 	run.Ledger, _ = e.ledger.close(func(view int) bool { return e.consumedAll[e.ledger.groupOf(view)] })
-	e.left = run.Ledger.Left
 	e.collector.keepLedger(true)
 	e.keepPhases()
 	run.Events, run.Faults = e.diary.happened()
@@ -40,7 +39,7 @@ func (e *engine) summary() *results.Run {
 	run.Generator.Lateness = results.LatencyOf(all.hist[lateness].export())
 	run.Generator.Dropped = all.outcomes[driver.Dropped]
 	run.Thresholds = e.thresholds(&run.Ledger)
-	run.Verdict = e.verdict(judged)
+	run.Verdict = e.verdict(judged, run.Ledger.Left)
 	return run
 }
 

@@ -3,7 +3,6 @@ package load
 import (
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -131,24 +130,36 @@ func FigureOf(metric string, h *hdrhistogram.Histogram, count, errors, planned i
 	return float64(*p), true
 }
 
-// catchUpFigure is about the backlog with which a phase began. A phase without
-// one has caught up at once; one that never did took longer than it lasted.
+// catchUpFigure is about the backlog with which the phase of t began.
 func (e *engine) catchUpFigure(t workloads.Threshold) (float64, bool) {
-	i := slices.IndexFunc(e.phases, func(p span) bool { return p.Name == t.Phase })
-	if i < 0 {
-		return 0, false
-	}
-	c := e.follower.phases[i]
-	switch {
-	case t.Metric == "drainRate":
-		if c == nil {
-			return 0, false
+	var begun []*results.CatchUp
+	for i, p := range e.phases {
+		if p.Name == t.Phase {
+			begun = append(begun, e.follower.phases[i])
 		}
-		return c.Rate, true
-	case c == nil:
-		return 0, true
-	case c.Millis < 0:
-		return math.Inf(1), true
 	}
-	return float64(c.Millis) * 1000, true
+	return CatchUpFigure(t.Metric, begun)
+}
+
+// CatchUpFigure returns the worst catchUp, in microseconds, or drainRate, in
+// messages per second, of the phases of which it gets the backlogs. A phase
+// without one (nil) has caught up at once and drained nothing; one that never
+// caught up took longer than it lasted, +Inf. ok is false without a figure.
+func CatchUpFigure(metric string, phases []*results.CatchUp) (v float64, ok bool) {
+	for _, c := range phases {
+		switch {
+		case metric == "drainRate":
+			if c != nil && (!ok || c.Rate < v) {
+				v, ok = c.Rate, true
+			}
+		case metric != "catchUp":
+		case c == nil:
+			ok = true
+		case c.Millis < 0:
+			v, ok = math.Inf(1), true
+		default:
+			v, ok = max(v, float64(c.Millis)*1000), true
+		}
+	}
+	return v, ok
 }

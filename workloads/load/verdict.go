@@ -12,7 +12,7 @@ import (
 )
 
 // verdict judges the measurement itself. Warm-up does not count.
-func (e *engine) verdict(judged *tally) results.Verdict {
+func (e *engine) verdict(judged *tally, left int64) results.Verdict {
 	v := results.Verdict{Status: results.Valid, Reasons: []string{}}
 	if e.why != "" {
 		v.Status = results.Incomplete
@@ -30,7 +30,7 @@ func (e *engine) verdict(judged *tally) results.Verdict {
 		v.Reasons = append(v.Reasons, reason)
 	}
 	v.Reasons = append(v.Reasons, notes...)
-	v.Reasons = append(v.Reasons, e.notes()...)
+	v.Reasons = append(v.Reasons, e.notes(left)...)
 	return v
 }
 
@@ -108,8 +108,9 @@ func steppedClock(j clockJumps) string {
 		j.count, j.largest.Round(time.Millisecond))
 }
 
-// notes are remarks that leave the figures usable.
-func (e *engine) notes() []string {
+// notes are remarks that leave the figures usable. left is what was acknowledged
+// and not consumed when the run ended.
+func (e *engine) notes(left int64) []string {
 	var out []string
 	for i := range e.phases {
 		planned := e.planned[i].total()
@@ -125,8 +126,8 @@ func (e *engine) notes() []string {
 			out = append(out, reason)
 		}
 	}
-	if e.left > 0 && !e.sharded() { // several generators know only together
-		out = append(out, fmt.Sprintf("%d acknowledged messages had not been consumed when the run ended: they are not counted as lost; give the drain phase more time to know", e.left))
+	if left > 0 && !e.sharded() { // several generators know only together
+		out = append(out, fmt.Sprintf("acknowledged messages that had not been consumed when the run ended: %d; they are not counted as lost; give the drain phase more time to know", left))
 	}
 	for g, d := range e.demandByGroup() {
 		if d == 0 {

@@ -227,7 +227,7 @@ func TestVerdict(t *testing.T) {
 				tt.engine(e)
 			}
 			_, judged := e.merged("", e.streamsOf("", ""))
-			v := e.verdict(judged)
+			v := e.verdict(judged, 0)
 			got := strings.Join(v.Reasons, "\n")
 			if v.Status != tt.status || !strings.Contains(got, tt.reason) || (tt.reason == "") != (got == "") {
 				t.Errorf("%s: %q, want %s: %q", v.Status, got, tt.status, tt.reason)
