@@ -139,6 +139,10 @@ type Gatherer interface {
 	Release()
 }
 
+// Copier is a Producer that has no use for a message's Body, Key and Properties
+// once Send has returned: their memory may be used for the next message.
+type Copier interface{ Copies() }
+
 // Received is one message as a consumer got it. Body is valid during the call only.
 type Received struct {
 	Topic       string

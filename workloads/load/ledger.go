@@ -1,6 +1,7 @@
 package load
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -219,6 +220,12 @@ func (v *view) life(p *ledgerProducer) int {
 		}
 	}
 	return n
+}
+
+// looksInto reports whether the ledger looks at the properties of a producer's
+// messages when they have been sent.
+func (l *ledger) looksInto(producer int) bool {
+	return slices.ContainsFunc(l.accounts[producer].views, func(v accountView) bool { return v.match != nil })
 }
 
 // send notes that the message, or each of its batch, is about to be given to the driver.

@@ -187,6 +187,8 @@ type pacer struct {
 	gathered []*instance   // that wait for a release
 	waiting  []held        // what they were given since
 	sent     int           // since the last release
+	lends    bool          // messages have their bodies in one array, until they are sent
+	body     []byte        // that array
 }
 
 // held is a send that waits for a release: it is as late as that.
@@ -231,12 +233,28 @@ func (p *pacer) run() {
 	}
 	p.closedLoops(&p.e.users)
 	defer p.release()
+	p.lends = p.mayLend()
 	a, more := p.schedule.Next()
 	for more && p.due(a.At) {
 		next, another := p.schedule.Next()
 		p.send(a, another && next.At <= p.now)
 		a, more = next, another
 	}
+}
+
+// mayLend reports whether nobody looks at what is in a message, or in its key,
+// once it has been sent. Bodies that are in flight would be most of what the
+// generator writes to, and fill the processor's cache.
+func (p *pacer) mayLend() bool {
+	if p.batch > 1 || p.order != nil {
+		return false
+	}
+	for _, i := range p.instances {
+		if _, copies := i.producer.(driver.Copier); !copies || i.e.ledger.looksInto(i.number) {
+			return false
+		}
+	}
+	return true
 }
 
 // due waits until at into the run, and lets what was gathered go before it
@@ -301,7 +319,13 @@ func (p *pacer) send(a Arrival, more bool) {
 		p.lane.drop(a.Phase, a.Messages)
 		return
 	}
+	if p.lends {
+		m.Body = p.body
+	}
 	i, free := p.fill(m, a, nil)
+	if p.lends {
+		p.body = m.Body
+	}
 	p.sent++
 	if !free { // it may have left already: it is not ours any more
 		p.lane.late(a.Phase, p.e.elapsed()-a.At, a.Messages)

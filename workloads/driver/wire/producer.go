@@ -76,6 +76,9 @@ func (d *Driver) NewProducer(ctx context.Context, cfg driver.ProducerConfig) (dr
 	return p, nil
 }
 
+// Copies says that what Send sends is copied before it returns.
+func (p *producer) Copies() {}
+
 // Send hands m to the connection of the next queue's broker.
 func (p *producer) Send(m *driver.Message) {
 	r := p.route.Load()
