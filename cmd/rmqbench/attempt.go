@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"rmqbench/profiles"
+	"rmqbench/refbroker"
 	"rmqbench/report"
 	"rmqbench/results"
 	"rmqbench/workloads/calibrate"
@@ -196,7 +197,8 @@ func (a *attempt) load(cluster profiles.Cluster) error {
 		Plan: a.plan, Driver: client, Admin: admin, RunID: a.runID(), Isolate: a.profile.Kind == profiles.External,
 		Out: a.writer, Progress: a.progress, Nodes: cluster.Nodes, Control: controlOf(a, cluster), Exits: deaths.exits, Log: a.log,
 		Shard: load.Shard{Index: a.part.Index, Of: a.part.Of}, Start: a.part.Start, Calibration: a.run.Calibration,
-		Ledger: filepath.Join(a.dir, results.LedgerFile),
+		Ledger:     filepath.Join(a.dir, results.LedgerFile),
+		CompileSQL: func(expression string) (load.SQLFilter, error) { return refbroker.CompileSQL(expression) },
 	})
 	if err != nil {
 		return notStarted(err, deaths.first(deathGrace))

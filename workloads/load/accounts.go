@@ -40,10 +40,11 @@ func life(p *workloads.Producer) (messages int, steps []string) {
 	return 0, nil
 }
 
-func consumerGroups(plan *workloads.Plan) []ledgerGroup {
+func consumerGroups(cfg *Config) []ledgerGroup {
 	var out []ledgerGroup
-	for _, c := range plan.Consumers {
-		g := ledgerGroup{Name: c.Name, Topic: c.Topic, Tags: c.Tags, SQL: c.SQL}
+	for i := range cfg.Plan.Consumers {
+		c := &cfg.Plan.Consumers[i]
+		g := ledgerGroup{Name: c.Name, Topic: c.Topic, Tags: c.Tags, SQL: c.SQL, Match: cfg.matcher(c)}
 		if c.Broadcast {
 			g.Members = max(1, c.Members)
 		}

@@ -137,7 +137,7 @@ func newEngine(cfg Config) (*engine, error) {
 	e.totals = newFigures(len(e.phases), streams)
 	e.rec = newRecorder(4*runtime.NumCPU(), len(e.phases), len(cfg.Plan.Producers), streams)
 	e.ledger = newLedger(ledgerConfig{
-		Run: e.runID, Producers: e.ledgerProducers(), Groups: consumerGroups(cfg.Plan), Ordered: asksForOrder(cfg.Plan),
+		Run: e.runID, Producers: e.ledgerProducers(), Groups: consumerGroups(&cfg), Ordered: asksForOrder(cfg.Plan),
 	})
 	for i, v := range e.ledger.views {
 		g := e.ledger.groupOf(i)

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -222,12 +221,6 @@ func (v *view) life(p *ledgerProducer) int {
 	return n
 }
 
-// looksInto reports whether the ledger looks at the properties of a producer's
-// messages when they have been sent.
-func (l *ledger) looksInto(producer int) bool {
-	return slices.ContainsFunc(l.accounts[producer].views, func(v accountView) bool { return v.match != nil })
-}
-
 // send notes that the message, or each of its batch, is about to be given to the driver.
 func (l *ledger) send(m *driver.Message) {
 	a := l.accounts[m.Producer]
@@ -245,6 +238,16 @@ func (l *ledger) send(m *driver.Message) {
 			}
 		}
 	}
+}
+
+// expects reports whether view k is to receive message i of a send of which
+// filter knows. Properties are not looked at any more: their memory may be in use
+// for another message.
+func (a *account) expects(k int, m *driver.Message, i int64) bool {
+	if a.views[k].match != nil {
+		return !a.Views[k].Filtered.Has(m.Sequence + i)
+	}
+	return a.wants(k, m, i)
 }
 
 func (a *account) wants(k int, m *driver.Message, i int64) bool {
@@ -307,7 +310,7 @@ func (a *account) acked(m *driver.Message, i int64, at results.Place) (expected 
 	missing := false
 	for k := range a.Views {
 		v := &a.Views[k]
-		if a.views[k].Open || a.filtered && !a.wants(k, m, i) {
+		if a.views[k].Open || a.filtered && !a.expects(k, m, i) {
 			continue
 		}
 		expected++
@@ -336,7 +339,7 @@ func (a *account) notExpected(set *results.SequenceSet, m *driver.Message, i int
 	}
 	for k := range a.Views {
 		// what is filtered is in Seen as well
-		if a.Views[k].Seen.Has(seq) && a.wants(k, m, i) && a.Stored.Add(seq) {
+		if a.Views[k].Seen.Has(seq) && a.expects(k, m, i) && a.Stored.Add(seq) {
 			*received++
 			return k
 		}

@@ -51,6 +51,10 @@ type Config struct {
 	Log      *slog.Logger           // nil: slog.Default()
 	Clock    Clock                  // nil: the real one, precise to some ten microseconds
 
+	// CompileSQL compiles an SQL92 expression; nil: nobody can tell what a group
+	// that filters by one is to receive, and so what it lost.
+	CompileSQL func(expression string) (SQLFilter, error)
+
 	// Calibration has the limits of this machine, which the verdict holds the run
 	// against; nil when they are not known.
 	Calibration *results.Calibration

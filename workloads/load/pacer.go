@@ -242,15 +242,15 @@ func (p *pacer) run() {
 	}
 }
 
-// mayLend reports whether nobody looks at what is in a message, or in its key,
-// once it has been sent. Bodies that are in flight would be most of what the
+// mayLend reports whether nobody looks at the body of a message, or at the key
+// behind it, once it has been sent. Bodies that are in flight would be most of what the
 // generator writes to, and fill the processor's cache.
 func (p *pacer) mayLend() bool {
 	if p.batch > 1 || p.order != nil {
 		return false
 	}
 	for _, i := range p.instances {
-		if _, copies := i.producer.(driver.Copier); !copies || i.e.ledger.looksInto(i.number) {
+		if _, copies := i.producer.(driver.Copier); !copies {
 			return false
 		}
 	}

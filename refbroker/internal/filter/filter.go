@@ -83,6 +83,9 @@ func (f *Filter) Match(properties string) bool {
 	return f.evaluate(properties) == isTrue
 }
 
+// Properties returns the names of the properties that the expression asks for.
+func (f *Filter) Properties() []string { return f.properties }
+
 // outcome is a value of three-valued logic, or an error.
 type outcome byte
 
