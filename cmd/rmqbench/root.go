@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const firstSteps = `rmqbench tells what a RocketMQ cluster does when it is busy, or when part of it dies.
@@ -42,6 +44,11 @@ func newRoot(s *state) *cobra.Command {
 	}
 	root.PersistentFlags().BoolVar(&s.noColor, "no-color", false, "no colours; also off when NO_COLOR is set or the output is no terminal")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		var no *pflag.InvalidValueError
+		var number *strconv.NumError
+		if errors.As(err, &no) && errors.As(err, &number) {
+			err = fmt.Errorf("--%s %s: want a whole number", no.GetFlag().Name, no.GetValue())
+		}
 		return wrong(fmt.Errorf("%w; `%s --help` lists the flags", err, cmd.CommandPath()))
 	})
 	root.SetHelpCommand(newHelp())

@@ -155,8 +155,15 @@ func (f *runFlags) check() error {
 		return errors.New("--repeat wants a number of 1 or more")
 	case f.resume && (f.out == "" || f.repeat < 2):
 		return errors.New("--resume goes on with a series: add --repeat N and the --out of the series")
+	case isFile(f.data):
+		return fmt.Errorf("--data %s is a file; name a folder on the disk that brokers are to use", f.data)
 	}
 	return nil
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return path != "" && err == nil && !info.IsDir()
 }
 
 // metricsFor begins the endpoint that was asked for; nil when none was.

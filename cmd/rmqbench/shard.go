@@ -125,7 +125,7 @@ func (f *shardFlags) isGiven(flag string) bool { return f.given != nil && f.give
 
 func (f *shardFlags) named() (part, error) {
 	index, count, found := strings.Cut(f.shard, "/")
-	if !found {
+	if !found || strings.Contains(count, "/") {
 		return part{Of: 1}, fmt.Errorf("--shard %q: want INDEX/COUNT, for example 0/4", f.shard)
 	}
 	p, err := readShard(index, count)
@@ -185,7 +185,7 @@ func absoluteStart(text, from string, now time.Time) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("%s: want a time such as %s, or +DURATION", from, now.Add(2*time.Minute).UTC().Format(time.RFC3339))
 	}
 	if at.Before(now) {
-		return time.Time{}, fmt.Errorf("%s was %s ago: give all shards a later time", from, now.Sub(at).Round(time.Second))
+		return time.Time{}, fmt.Errorf("%s is over, now is %s: give all shards a later time", from, now.UTC().Format(time.RFC3339))
 	}
 	if at.After(now.Add(maxWait)) {
 		return time.Time{}, fmt.Errorf("%s is more than 24 hours away", from)

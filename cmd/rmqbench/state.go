@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"golang.org/x/term"
@@ -67,7 +68,12 @@ func (s *state) main(ctx context.Context) int {
 		return exitFine
 	}
 	var ending *exitError
-	if !errors.As(err, &ending) { // cobra's own: an unknown command or flag
+	var output *fs.PathError
+	switch {
+	case errors.As(err, &ending):
+	case errors.As(err, &output): // standard output cannot be written
+		ending = &exitError{exitFailed, err}
+	default: // cobra's own: an unknown command or flag
 		ending = &exitError{exitUsage, fmt.Errorf("%w\nType `rmqbench help` for what there is", err)}
 	}
 	if ending.err != nil {
