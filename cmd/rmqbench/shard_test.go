@@ -45,7 +45,7 @@ func TestPart(t *testing.T) {
 		{"negative shards", shardFlags{shards: -1}, nil, part{}, "1 or more"},
 		{"no start", shardFlags{shard: "1/4"}, nil, part{}, "the same --start TIME, for example 2030-01-02T03:02:00Z"},
 		{"relative start of shards", shardFlags{shard: "1/4", start: "+1m"}, nil, part{}, "another moment for each shard"},
-		{"past", shardFlags{shard: "1/4", start: "2030-01-02T02:59:30Z"}, nil, part{}, "was 30s ago"},
+		{"past", shardFlags{shard: "1/4", start: "2030-01-02T02:59:30Z"}, nil, part{}, "is over, now is 2030-01-02T03:00:00Z"},
 		{"far", shardFlags{start: "2031-01-02T02:59:30Z"}, nil, part{}, "24 hours"},
 		{"no time", shardFlags{start: "soon"}, nil, part{}, "--start soon: want a time"},
 		{"no time in the environment", shardFlags{}, map[string]string{envStart: "soon"}, part{}, "RMQBENCH_START=soon: want a time"},
