@@ -349,13 +349,6 @@ func (a *account) notExpected(set *results.SequenceSet, m *driver.Message, i int
 
 // broker returns the number of a broker by its name.
 func (l *ledger) broker(name string) int32 {
-	if all := *l.brokers.Load(); len(all) > 0 && all[0] == name {
-		return 0
-	}
-	return l.brokerSlow(name)
-}
-
-func (l *ledger) brokerSlow(name string) int32 {
 	for i, b := range *l.brokers.Load() {
 		if b == name {
 			return int32(i)

@@ -106,14 +106,11 @@ func (l *ledger) deliver(view int, r *driver.Received, id Identity, corrupt bool
 	q := l.queue(v, r)
 	if q != nil {
 		q.Lock()
+		defer q.Unlock()
 	}
 	a.Lock()
-	d := l.account(a, v, q, id, r, corrupt)
-	a.Unlock()
-	if q != nil {
-		q.Unlock()
-	}
-	return d
+	defer a.Unlock()
+	return l.account(a, v, q, id, r, corrupt)
 }
 
 // account does the part of deliver that is under the locks.
