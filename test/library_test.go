@@ -70,6 +70,11 @@ func checkMessages(t *testing.T, run *results.Run) {
 	if run.Verdict.Status == results.Incomplete || l.Acked < 100 || l.Lost+l.Duplicated+l.Corrupt+l.Foreign+l.NotReplayed+l.Visible+l.Early != 0 {
 		t.Errorf("verdict %+v, ledger %+v", run.Verdict, l)
 	}
+	for _, g := range l.Groups {
+		if g.Expected <= 0 { // also by an SQL expression: each asks for what producers set
+			t.Errorf("nobody can tell what group %s is to receive", g.Name)
+		}
+	}
 	for _, ev := range run.Events {
 		if ev.Failed {
 			t.Errorf("%s of %s%s failed: %s", ev.What, ev.Group, ev.Target, ev.Result)
